@@ -1,0 +1,108 @@
+"""Seeded epochs of training batches, and batches that count every example once.
+
+Nothing here keeps a position: which examples a step sees follows from the seed and the
+step alone, so a run can go on from any step.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, NamedTuple
+
+import numpy as np
+
+from seqmnist.errors import UserError
+from seqmnist.mnist import Split
+from seqmnist.sequences import View, as_sequences
+
+
+class Batch(NamedTuple):
+    """Some examples of a split, as the network reads them.
+
+    Attributes:
+        sequences: uint8 `[batch_size, time_steps, input_size]`, 0 to 255.
+        labels: uint8 `[batch_size]`, 0 to 9.
+    """
+
+    sequences: np.ndarray
+    labels: np.ndarray
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """The number of full batches in a split.
+
+    The examples that do not fill a batch, others in each epoch, are left out of it.
+
+    Args:
+        num_examples: size of the training split.
+        batch_size: examples per step.
+
+    Returns:
+        `num_examples // batch_size`, at least 1.
+
+    Raises:
+        UserError: the split is smaller than one batch.
+    """
+    if batch_size > num_examples:
+        raise UserError(
+            f"--batch-size {batch_size}: the training split has only {num_examples} "
+            f"examples; expected 1 to {num_examples}"
+        )
+    return num_examples // batch_size
+
+
+def training_batches(
+    split: Split,
+    view: View,
+    batch_size: int,
+    seed: int,
+    num_steps: int,
+    first_step: int = 0,
+) -> Iterator[Batch]:
+    """Yields the batches of steps `first_step` to `num_steps - 1`.
+
+    Each epoch is a new permutation of the split, drawn from `(seed, epoch)` by NumPy's
+    legacy generator, whose stream is the same in every NumPy version.
+
+    Args:
+        split: the training split.
+        view: how to read an image.
+        batch_size: examples per step, at most the size of the split.
+        seed: of the run, 0 to 2**32 - 1.
+        num_steps: steps of the whole run.
+        first_step: steps already done.
+
+    Yields:
+        One `Batch` of exactly `batch_size` examples per step.
+
+    Raises:
+        UserError: the split is smaller than one batch.
+    """
+    sequences = as_sequences(split.images, view)
+    num_examples = len(sequences)
+    per_epoch = steps_per_epoch(num_examples, batch_size)
+    permutation_epoch = -1
+    for step in range(first_step, num_steps):
+        epoch, position = divmod(step, per_epoch)
+        if epoch != permutation_epoch:
+            generator = np.random.RandomState([seed, epoch])
+            permutation = generator.permutation(num_examples)
+            permutation_epoch = epoch
+        chosen = permutation[position * batch_size : (position + 1) * batch_size]
+        yield Batch(sequences[chosen], split.labels[chosen])
+
+
+def evaluation_batches(split: Split, view: View, batch_size: int) -> Iterator[Batch]:
+    """Yields a split in order, each example once, the last batch short if need be.
+
+    Args:
+        split: the split to evaluate.
+        view: how to read an image.
+        batch_size: examples per batch, at least 1.
+
+    Yields:
+        `Batch`es of `batch_size` examples; the last one of 1 to `batch_size`.
+    """
+    sequences = as_sequences(split.images, view)
+    for start in range(0, len(sequences), batch_size):
+        chosen = slice(start, start + batch_size)
+        yield Batch(sequences[chosen], split.labels[chosen])

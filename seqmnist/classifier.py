@@ -1,0 +1,163 @@
+"""The graph's parts around the recurrence: input, readout, loss, count, schedule."""
+
+import contextlib
+import copy
+import zlib
+from collections import namedtuple
+
+from seqmnist import tf1 as tf
+
+MAX_PIXEL = 255.0
+
+# What training, evaluation and prediction need of a graph. All are tensors or ops of
+# `graph`; shapes are given where they are made, in the scripts' `build_graph`.
+Classifier = namedtuple(
+    "Classifier",
+    "graph sequences labels logits logits_per_step loss correct_count "
+    "learning_rate global_step train_op init_op",
+)
+
+
+@contextlib.contextmanager
+def seeded_graph(seed):
+    """Opens a new graph whose random numbers all follow from one seed.
+
+    The initial value of a variable depends on `seed` and on the variable's own name
+    and shape only, not on the order in which the graph is built. So it is the same in
+    both TensorFlows, and stays the same when another part of the graph changes.
+
+    Args:
+        seed: int, 0 to 2**31 - 1.
+
+    Yields:
+        The `tf.Graph`, as the default graph.
+    """
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(seed)
+        with tf.variable_scope(tf.get_variable_scope(), custom_getter=_seeded_getter):
+            yield graph
+
+
+def _seeded_getter(getter, name, *args, **kwargs):
+    """`tf.get_variable` with an op seed made of the variable's name."""
+    initializer = copy.copy(kwargs["initializer"] or tf.glorot_uniform_initializer())
+    if hasattr(initializer, "seed"):
+        initializer.seed = zlib.crc32(name.encode()) & 0x7FFFFFFF
+    kwargs["initializer"] = initializer
+    return getter(name, *args, **kwargs)
+
+
+def scale_pixels(sequences):
+    """Pixels as the network computes with them.
+
+    Args:
+        sequences: uint8 of any shape, 0 to 255.
+
+    Returns:
+        float32 of the same shape, in [0, 1].
+    """
+    return tf.cast(sequences, tf.float32) / MAX_PIXEL
+
+
+class Readout:
+    """A dense layer from the state to one logit per class: `state · kernel + bias`.
+
+    The variables are named as `tf.layers.dense` named them: `dense/kernel`
+    `[num_units, num_classes]` and `dense/bias` `[num_classes]`. Calls share them.
+
+    Args:
+        num_classes: number of logits.
+        kernel_init: "glorot" for Glorot's uniform distribution (Glorot and Bengio
+            2010; the default of `tf.layers.dense`), "uniform" for U[0, 1), "normal" for
+            a normal distribution of stddev 0.1 truncated at two stddev.
+        bias_init: a number, or "uniform" for U[0, 1).
+    """
+
+    def __init__(self, num_classes, kernel_init="glorot", bias_init=0.0):
+        self.num_classes = num_classes
+        self.kernel_init = kernel_init
+        self.bias_init = bias_init
+
+    def __call__(self, states):
+        """Computes the logits.
+
+        Args:
+            states: float32 `[batch_size, num_units]` or
+                `[batch_size, time_steps, num_units]`.
+
+        Returns:
+            float32 of the same shape, with `num_classes` in place of `num_units`.
+        """
+        num_units = states.shape.as_list()[-1]
+        if self.bias_init == "uniform":
+            bias_initializer = tf.random_uniform_initializer(0.0, 1.0)
+        else:
+            bias_initializer = tf.constant_initializer(self.bias_init)
+        with tf.variable_scope("dense", reuse=tf.AUTO_REUSE):
+            kernel = tf.get_variable(
+                "kernel",
+                [num_units, self.num_classes],
+                initializer=KERNEL_INITIALIZERS[self.kernel_init](),
+            )
+            bias = tf.get_variable(
+                "bias", [self.num_classes], initializer=bias_initializer
+            )
+            return tf.nn.bias_add(tf.tensordot(states, kernel, axes=1), bias)
+
+
+KERNEL_INITIALIZERS = {
+    "glorot": lambda: tf.glorot_uniform_initializer(),
+    "uniform": lambda: tf.random_uniform_initializer(0.0, 1.0),
+    "normal": lambda: tf.truncated_normal_initializer(stddev=0.1),
+}
+
+
+def mean_cross_entropy(labels, logits):
+    """The loss: softmax cross-entropy against the labels, averaged over the batch.
+
+    Args:
+        labels: int32 `[batch_size]`, 0 to `num_classes - 1`.
+        logits: float32 `[batch_size, num_classes]`.
+
+    Returns:
+        float32 scalar, nats per example.
+    """
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
+
+
+def count_correct(labels, logits):
+    """How many examples have their label's logit as the largest.
+
+    `tf.nn.in_top_k`, which some of the notebooks use, counts a tie as a hit, so a
+    network of equal logits would be right every time; the argmax is right once in ten.
+
+    Args:
+        labels: int32 `[batch_size]`.
+        logits: float32 `[batch_size, num_classes]`.
+
+    Returns:
+        int32 scalar, 0 to `batch_size`.
+    """
+    predictions = tf.argmax(logits, axis=1, output_type=tf.int32)
+    return tf.reduce_sum(tf.cast(tf.equal(predictions, labels), tf.int32))
+
+
+def scheduled_learning_rate(config, global_step):
+    """The learning rate of the next step.
+
+    Args:
+        config: with `schedule`, `learning_rate`, `decay_rate` and `decay_steps`;
+            "constant" leaves the learning rate as it is, "exponential" multiplies it by
+            `decay_rate ** (global_step / decay_steps)`, continuously.
+        global_step: int64 scalar, steps done.
+
+    Returns:
+        float32 scalar.
+    """
+    if config.schedule == "exponential":
+        return tf.train.exponential_decay(
+            config.learning_rate, global_step, config.decay_steps, config.decay_rate
+        )
+    return tf.constant(config.learning_rate, tf.float32)

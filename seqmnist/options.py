@@ -1,0 +1,300 @@
+"""The command line: the options that the scripts share, presets, and their checks.
+
+An option is `--batch-size` on the shell, and `batch_size` in Python and in config.json.
+Its value is the one on the command line, else the preset's, else the script's default,
+else the one in `DEFAULTS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import shlex
+import sys
+import textwrap
+from typing import Any, Mapping, NoReturn, Sequence
+
+from seqmnist.mnist import VALIDATION_SIZE
+from seqmnist.option_types import (
+    index_or_none,
+    interval,
+    number,
+    number_or_uniform,
+    scope_name,
+    whole_number,
+)
+from seqmnist.paths import DATA_DIR, LOG_DIR, shown
+from seqmnist.sequences import VIEWS
+
+MAX_SEED = 2**31 - 1  # the largest that both NumPy and TensorFlow take
+
+# What a script or preset need not say.
+DEFAULTS: dict[str, Any] = {
+    "data_dir": str(DATA_DIR),
+    "validation_size": VALIDATION_SIZE,
+    "readout_init": "glorot",
+    "readout_bias": 0.0,
+    "init_checkpoint": None,
+    "learning_rate": 0.001,
+    "schedule": "constant",
+    "decay_rate": 0.9,
+    "decay_steps": 10000,
+    "epochs": None,
+    "steps": None,
+    "report_every": "1epoch",
+    "evaluate_every": "1epoch",
+    "evaluate_splits": ["validation"],
+    "evaluation_batch_size": 500,
+    "seed": 0,
+    "log_dir": str(LOG_DIR),
+    "summary_every": 1,
+    "predict": None,
+    "show": False,
+}
+
+# Group -> option -> help text and what argparse needs to know. An option without a
+# value in `DEFAULTS`, the script or its presets is not an option of that script.
+OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    "data": {
+        "data_dir": (
+            "folder with the four IDX files, gzip or raw, of MNIST or a set like it",
+            {"metavar": "DIR"},
+        ),
+        "validation_size": (
+            "training images held out for validation, from the front, 0 or more",
+            {"type": whole_number(0), "metavar": "N"},
+        ),
+        "view": (
+            "read an image as 28 rows of 28 pixels or as 784 single pixels",
+            {"choices": list(VIEWS)},
+        ),
+    },
+    "model": {
+        "units": (
+            "units of the cell, 1 to 4096",
+            {"type": whole_number(1, 4096), "metavar": "N"},
+        ),
+        "forget_bias": (
+            "added to the forget gate before the sigmoid, any number",
+            {"type": number(), "metavar": "X"},
+        ),
+        "cell_name": (
+            "scope of the cell's variables in checkpoints, rnn/NAME/...",
+            {"type": scope_name, "metavar": "NAME"},
+        ),
+        "readout_init": (
+            "initial readout kernel: Glorot-uniform, U[0, 1), or normal with stddev "
+            "0.1 truncated at 0.2",
+            {"choices": ["glorot", "uniform", "normal"]},
+        ),
+        "readout_bias": (
+            "initial readout bias: a number, or 'uniform' for U[0, 1)",
+            {"type": number_or_uniform, "metavar": "X"},
+        ),
+        "init_checkpoint": (
+            "start from the weights of this TensorFlow checkpoint, such as one that a "
+            "TF1 notebook wrote",
+            {"metavar": "PATH"},
+        ),
+    },
+    "optimizer (Adam)": {
+        "batch_size": (
+            "images per step, 1 or more",
+            {"type": whole_number(1), "metavar": "N"},
+        ),
+        "learning_rate": (
+            "Adam's step size at the start, above 0",
+            {"type": number(above=0), "metavar": "X"},
+        ),
+        "schedule": (
+            "keep the learning rate, or multiply it by decay rate ^ (step / decay "
+            "steps)",
+            {"choices": ["constant", "exponential"]},
+        ),
+        "decay_rate": (
+            "for --schedule exponential, above 0, at most 1",
+            {"type": number(above=0, maximum=1), "metavar": "X"},
+        ),
+        "decay_steps": (
+            "for --schedule exponential, 1 or more",
+            {"type": whole_number(1), "metavar": "N"},
+        ),
+    },
+    "schedule": {
+        "epochs": (
+            "passes over the training split, 0 or more; 0 only evaluates",
+            {"type": whole_number(0), "metavar": "N"},
+        ),
+        "steps": (
+            "updates, 0 or more, instead of --epochs; 0 only evaluates",
+            {"type": whole_number(0), "metavar": "N"},
+        ),
+        "report_every": (
+            "print a line and keep the training figures: 50steps, 1epoch, never, ...",
+            {"type": interval, "metavar": "EVERY"},
+        ),
+        "evaluate_every": (
+            "evaluate while training: 50steps, 1epoch, never, ...",
+            {"type": interval, "metavar": "EVERY"},
+        ),
+        "evaluate_splits": (
+            "splits to evaluate while training; test always is at the end",
+            {"choices": ["validation", "test"], "nargs": "+"},
+        ),
+        "evaluation_batch_size": (
+            "images evaluated at once, 1 or more; changes memory and speed only",
+            {"type": whole_number(1), "metavar": "N"},
+        ),
+    },
+    "output": {
+        "seed": (
+            f"of initial weights and batches, 0 to {MAX_SEED}",
+            {"type": whole_number(0, MAX_SEED), "metavar": "N"},
+        ),
+        "log_dir": (
+            "the run gets a new folder in DIR/SCRIPT/",
+            {"metavar": "DIR"},
+        ),
+        "summary_every": (
+            "steps between loss and accuracy summaries for TensorBoard, 0 for none",
+            {"type": whole_number(0), "metavar": "N"},
+        ),
+        "predict": (
+            "show label, logits and prediction of this test image at the end: 0 or "
+            "more, or none",
+            {"type": index_or_none, "metavar": "INDEX"},
+        ),
+        "show": (
+            "open the curves in a window at the end",
+            {"action": "store_true"},
+        ),
+    },
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line, with the nearest option's name."""
+
+    def error(self, message: str) -> NoReturn:
+        match = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
+        if match:
+            known = [s for action in self._actions for s in action.option_strings]
+            near = difflib.get_close_matches(match.group(1), known, n=1)
+            if near:
+                message += f"; did you mean {near[0]}?"
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def make_parser(
+    script: str,
+    description: str,
+    defaults: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Any]],
+) -> argparse.ArgumentParser:
+    """Builds a script's parser.
+
+    What is not given on the command line is left out of the result, so that presets can
+    be told from it.
+
+    Args:
+        script: the script's name without `.py`.
+        description: what the script does.
+        defaults: the script's own defaults.
+        presets: the presets' names and values; the first is the default.
+
+    Returns:
+        The parser.
+    """
+    first = next(iter(presets))
+    values = {**DEFAULTS, **defaults, **presets[first]}
+    parser = _Parser(
+        prog=f"{script}.py",
+        usage=f"{script}.py [--preset NAME] [options]",
+        description=description,
+        epilog=_describe_presets(presets),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--preset",
+        choices=list(presets),
+        help="a named set of values, listed below; options given beside it win "
+        f"(default: {first})",
+    )
+    for title, options in OPTIONS.items():
+        group = parser.add_argument_group(title)
+        if "epochs" in options:
+            length = group.add_mutually_exclusive_group()
+        for name, (text, kwargs) in options.items():
+            if name not in values:
+                continue
+            if values[name] is not None and name != "show":
+                text += f" (default: {_as_text(values[name])})"
+            target = length if name in ("epochs", "steps") else group
+            target.add_argument("--" + name.replace("_", "-"), help=text, **kwargs)
+    return parser
+
+
+def parse(
+    argv: Sequence[str] | None,
+    script: str,
+    description: str | None,
+    defaults: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Any]],
+) -> argparse.Namespace:
+    """Parses a script's command line.
+
+    Args:
+        argv: the arguments; `None` for those of the process.
+        script: the script's name without `.py`.
+        description: what the script does, its docstring.
+        defaults: the script's own defaults.
+        presets: the presets' names and values; the first is the default.
+
+    Returns:
+        The configuration: `script`, `command`, `preset` and every option by name. One
+        of `epochs` and `steps` is `None`.
+
+    Raises:
+        SystemExit: with status 2 and one line on stderr, an option is unknown or has a
+            value that is not allowed; with status 0, help was asked for.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = make_parser(script, description or "", defaults, presets)
+    given = vars(parser.parse_args(argv))
+    preset = given.pop("preset", next(iter(presets)))
+    values = {**DEFAULTS, **defaults, **presets[preset]}
+    if "epochs" in given or "steps" in given:
+        values.update(epochs=None, steps=None)
+    values.update(given)
+    command = " ".join(shlex.quote(word) for word in [f"{script}.py", *argv])
+    return argparse.Namespace(script=script, command=command, preset=preset, **values)
+
+
+def _describe_presets(presets: Mapping[str, Mapping[str, Any]]) -> str:
+    """The presets as the last paragraph of the help text."""
+    lines = ["presets:"]
+    for name, values in presets.items():
+        words = [f"--{k.replace('_', '-')} {_as_text(v)}" for k, v in values.items()]
+        # An option and its value stay on one line.
+        text = textwrap.fill(
+            " ".join(word.replace(" ", "\0") for word in words),
+            width=79,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 4,
+            break_on_hyphens=False,
+        )
+        lines += [f"  {name}", text.replace("\0", " ")]
+    return "\n".join(lines)
+
+
+def _as_text(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return " ".join(value)
+    if isinstance(value, str) and os.path.isabs(value):
+        return shown(value)
+    return str(value)

@@ -1,0 +1,42 @@
+"""Loss and accuracy over batches, whatever their sizes."""
+
+from __future__ import annotations
+
+
+class Tally:
+    """Sums over examples, from which mean loss and accuracy follow.
+
+    Attributes:
+        correct: examples classified as their label says.
+        count: examples seen.
+    """
+
+    def __init__(self) -> None:
+        self.correct = 0
+        self.count = 0
+        self._loss_sum = 0.0
+
+    def add(self, loss: float, correct: int, count: int) -> None:
+        """Adds a batch.
+
+        Args:
+            loss: mean over the batch, nats per example.
+            correct: examples classified as their label says.
+            count: examples in the batch.
+        """
+        self._loss_sum += float(loss) * count
+        self.correct += int(correct)
+        self.count += count
+
+    @property
+    def loss(self) -> float:
+        """Mean over all examples, nats per example."""
+        return self._loss_sum / self.count
+
+    @property
+    def accuracy(self) -> float:
+        """`correct / count`, a fraction."""
+        return self.correct / self.count
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:.4f} ({self.correct}/{self.count})"

@@ -1,0 +1,83 @@
+"""TensorFlow's version 1 interface, loaded quietly when it is first used.
+
+    from seqmnist import tf1 as tf
+
+stands for `import tensorflow.compat.v1 as tf`. The difference: TensorFlow takes seconds
+to import, so that happens at the first `tf.something`, when options and data have been
+checked; and what it prints about itself on the way is held back (oneDNN, CPU features,
+missing CUDA), while real warnings and errors pass.
+
+Every graph here is built inside an explicit `tf.Graph()`, so TensorFlow 2's eager mode
+is never met and nothing global has to be switched off.
+"""
+
+import importlib
+import os
+import re
+import sys
+import tempfile
+
+from seqmnist.errors import UserError
+
+# What TensorFlow 1.15 and 2.21 say on stderr at start-up on a machine without a GPU.
+# Found by running both; no environment variable silences the first three.
+START_UP_NOTICES = re.compile(
+    r"All log messages before absl::InitializeLog"
+    r"|oneDNN custom operations are on"
+    r"|cudart_stub\.cc|cuda_platform\.cc|cuda_diagnostics\.cc"
+    r"|Could not find cuda drivers"
+    r"|cpu_feature_guard|AVX|To enable (them|the following instructions)"
+    r"|FutureWarning: Passing \(type, 1\) or '1type'"
+    r"|np_resource = np\.dtype|_np_q?u?int\d+ = np\.dtype"
+)
+
+
+def __getattr__(name):
+    """Looks `name` up in TensorFlow (PEP 562), which is imported the first time."""
+    if name.startswith("__"):  # asked for by importlib, inspect and friends
+        raise AttributeError(name)
+    value = getattr(_tensorflow(), name)
+    globals()[name] = value
+    return value
+
+
+def _tensorflow():
+    """The module `tensorflow.compat.v1`."""
+    name = "tensorflow.compat.v1"
+    if name not in sys.modules:
+        # Level 2 keeps errors and drops information and warnings of the C++ side.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            _import_quietly(name)
+        except ImportError as error:
+            if error.name and error.name.split(".")[0] == "tensorflow":
+                raise UserError(
+                    "TensorFlow is not installed for this Python "
+                    f"({sys.version_info[0]}.{sys.version_info[1]}); "
+                    "run: pip install -r requirements.txt (Python 3.7 or 3.10 to 3.13)"
+                )
+            raise
+    return importlib.import_module(name)
+
+
+def _import_quietly(name):
+    """Imports TensorFlow and finds its devices without the start-up notices."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        is_imported = False
+        try:
+            tensorflow = importlib.import_module(name)
+            tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
+            # Would otherwise report a missing CUDA driver at the first Session.
+            tensorflow.config.experimental.list_physical_devices("GPU")
+            is_imported = True
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            for line in captured.read().decode(errors="replace").splitlines(True):
+                if not (is_imported and START_UP_NOTICES.search(line)):
+                    sys.stderr.write(line)

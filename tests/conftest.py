@@ -1,0 +1,62 @@
+"""Fixtures: the shipped MNIST, a small copy of it, and parsed configurations."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT_DIR))
+
+from seqmnist import mnist, options  # noqa: E402
+
+NUM_SMALL_TRAIN = 620  # 600 behind a validation split of 20
+NUM_SMALL_TEST = 130
+
+
+@pytest.fixture(scope="session")
+def splits():
+    """The MNIST that ships in data/."""
+    return mnist.load_splits()
+
+
+def write_idx(path, array):
+    """Writes a uint8 array as an IDX file, gzipped if the name says so."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    data = header + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory, splits):
+    """A folder with the first few of MNIST's images, for runs of seconds."""
+    folder = tmp_path_factory.mktemp("small")
+    write_small_data(folder, splits)
+    return folder
+
+
+def write_small_data(folder, splits, suffix=".gz"):
+    """Writes the four files of the small data set into a folder."""
+    train, test = splits.train, splits.test
+    arrays = {
+        "train-images-idx3-ubyte": train.images[:NUM_SMALL_TRAIN],
+        "train-labels-idx1-ubyte": train.labels[:NUM_SMALL_TRAIN],
+        "t10k-images-idx3-ubyte": test.images[:NUM_SMALL_TEST],
+        "t10k-labels-idx1-ubyte": test.labels[:NUM_SMALL_TEST],
+    }
+    for name, array in arrays.items():
+        write_idx(folder / (name + suffix), array)
+
+
+@pytest.fixture
+def parse():
+    """Parses a script's command line, given as (module, arguments)."""
+
+    def parse_for(script, argv):
+        return options.parse(
+            argv, script.__name__, script.__doc__, script.DEFAULTS, script.PRESETS
+        )
+
+    return parse_for

@@ -1,0 +1,100 @@
+"""The suite computes what genuine TF 1.15.5 computed with the notebooks' code.
+
+Tolerances. Forward and backward pass differ from TF 1.15.5 in the order of float32
+sums only: measured 5e-7 or less for the first loss and 6e-6 of the largest gradient for
+the gradients, so 1e-5 is allowed. Adam divides by the root of tiny second moments,
+which magnifies such differences step by step: the losses of the last steps, the final
+weights and the logits are allowed 1e-3, relative to the largest value for arrays.
+"""
+
+import numpy as np
+import pytest
+import reference
+
+from seqmnist import tf1 as tf
+from seqmnist.batches import Batch
+from seqmnist.sequences import VIEWS, as_sequences
+
+
+def reference_batches(network, config, splits, count):
+    """The batches that the reference was made with."""
+    sequences = as_sequences(splits.train.images, VIEWS[config.view])
+    size = network.batch_size
+    for i in range(count):
+        chosen = slice(
+            reference.FIRST_IMAGE + i * size, reference.FIRST_IMAGE + (i + 1) * size
+        )
+        yield Batch(sequences[chosen], splits.train.labels[chosen])
+
+
+def relative_difference(found, expected):
+    """The largest difference, relative to the largest expected value."""
+    return np.max(np.abs(found - expected)) / np.max(np.abs(expected))
+
+
+@pytest.mark.parametrize("name", reference.NETWORKS)
+def test_training_reproduces_tf_1_15_5(name, splits, parse):
+    network = reference.NETWORKS[name]
+    expected = reference.load(name)
+    config = parse(network.script, ["--preset", network.preset])
+    classifier = network.script.build_graph(config)
+    with classifier.graph.as_default(), tf.Session() as session:
+        weights = {v.op.name: v for v in tf.trainable_variables()}
+        assert set(weights) == set(network.names)
+        gradients = tf.gradients(classifier.loss, [weights[n] for n in network.names])
+        session.run(classifier.init_op)
+        for ours, theirs in network.names.items():
+            weights[ours].load(expected["init/" + theirs], session)
+
+        losses = []
+        batches = reference_batches(network, config, splits, len(expected["losses"]))
+        for batch in batches:
+            feed = {
+                classifier.sequences: batch.sequences,
+                classifier.labels: batch.labels,
+            }
+            if not losses:
+                values = session.run(gradients, feed)
+                for theirs, value in zip(network.names.values(), values):
+                    difference = relative_difference(value, expected["grad/" + theirs])
+                    assert difference < 1e-5, theirs
+            _, loss = session.run([classifier.train_op, classifier.loss], feed)
+            losses.append(loss)
+        np.testing.assert_allclose(losses[0], expected["losses"][0], rtol=1e-5)
+        np.testing.assert_allclose(losses, expected["losses"], rtol=1e-3)
+
+        for ours, theirs in network.names.items():
+            value = session.run(weights[ours])
+            difference = relative_difference(value, expected["final/" + theirs])
+            assert difference < 1e-3, ours
+
+        test = splits.test.images[: reference.NUM_TEST]
+        logits = session.run(
+            classifier.logits,
+            {classifier.sequences: as_sequences(test, VIEWS[config.view])},
+        )
+    assert relative_difference(logits, expected["test_logits"]) < 1e-3
+
+
+def test_a_wrong_learning_rate_is_noticed(splits, parse):
+    """The guard of the test above: 2 % more learning rate is outside its bounds."""
+    network = reference.NETWORKS["rnn_rows"]
+    expected = reference.load("rnn_rows")
+    options = ["--preset", network.preset, "--learning-rate", "0.00102"]
+    config = parse(network.script, options)
+    classifier = network.script.build_graph(config)
+    with classifier.graph.as_default(), tf.Session() as session:
+        session.run(classifier.init_op)
+        for variable in tf.trainable_variables():
+            theirs = network.names[variable.op.name]
+            variable.load(expected["init/" + theirs], session)
+        losses = []
+        for batch in reference_batches(network, config, splits, 50):
+            feed = {
+                classifier.sequences: batch.sequences,
+                classifier.labels: batch.labels,
+            }
+            losses.append(
+                session.run([classifier.train_op, classifier.loss], feed)[1]
+            )
+    assert np.max(np.abs(losses / expected["losses"] - 1)) > 1e-3

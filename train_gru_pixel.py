@@ -1,0 +1,122 @@
+"""Reads MNIST digits pixel by pixel with a GRU, and classifies them.
+
+Sequence  784 time steps of 1 pixel, in reading order
+Cell      r, u = split(sigmoid([x, h] W_g + b_g), 2), 64 units
+          c = tanh([x, r h] W_c + b_c)
+          h' = u h + (1 - u) c                            (Cho et al. 2014)
+Readout   dense layer on the state after the last pixel, softmax cross-entropy
+
+    python train_gru_pixel.py               train as the notebook did, 10,000 steps
+    python train_gru_pixel.py --view rows   the same cell over rows: minutes
+    tensorboard --logdir logs               watch it
+"""
+
+import sys
+
+from seqmnist import mnist, options
+from seqmnist import tf1 as tf
+from seqmnist.cells import GRUCell
+from seqmnist.classifier import (
+    Classifier,
+    Readout,
+    count_correct,
+    mean_cross_entropy,
+    scale_pixels,
+    scheduled_learning_rate,
+    seeded_graph,
+)
+from seqmnist.errors import one_line_errors
+from seqmnist.sequences import VIEWS
+from seqmnist.training import train_and_evaluate
+
+DEFAULTS = {"view": "pixels", "units": 64, "cell_name": "gru_cell"}
+PRESETS = {
+    # Notebook 5.
+    "gru-pixels": {
+        "readout_init": "normal",
+        "batch_size": 512,
+        "steps": 10000,
+        "report_every": "50steps",
+        "evaluate_every": "500steps",
+    },
+    # A first look, in a few minutes.
+    "quick": {
+        "batch_size": 128,
+        "learning_rate": 0.005,
+        "steps": 400,
+        "report_every": "20steps",
+        "evaluate_every": "never",
+    },
+}
+
+
+def build_graph(config):
+    """Builds the graph that trains and evaluates the network.
+
+    Args:
+        config: the run's configuration, as seqmnist/options.py parses it.
+
+    Returns:
+        A `Classifier`, the tensors and ops by which the graph is used.
+    """
+    view = VIEWS[config.view]
+    with seeded_graph(config.seed) as graph:
+        with tf.name_scope("input"):
+            sequences = tf.placeholder(
+                tf.uint8, [None, view.time_steps, view.input_size], "sequences"
+            )
+            labels = tf.placeholder(tf.int32, [None], "labels")
+            inputs = scale_pixels(sequences)  # [batch_size, time_steps, input_size]
+
+        cell = GRUCell(config.units, name=config.cell_name)
+        outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
+        # outputs      [batch_size, time_steps, num_units]
+        # final_state  [batch_size, num_units]
+
+        readout = Readout(mnist.NUM_CLASSES, config.readout_init, config.readout_bias)
+        logits = readout(final_state)  # [batch_size, num_classes]
+        logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
+
+        with tf.name_scope("loss"):
+            loss = mean_cross_entropy(labels, logits)  # scalar, nats per example
+            correct_count = count_correct(labels, logits)  # scalar, 0 to batch_size
+
+        with tf.name_scope("optimizer"):
+            global_step = tf.train.get_or_create_global_step()
+            learning_rate = scheduled_learning_rate(config, global_step)
+            optimizer = tf.train.AdamOptimizer(learning_rate)
+            train_op = optimizer.minimize(loss, global_step)
+
+        return Classifier(
+            graph=graph,
+            sequences=sequences,
+            labels=labels,
+            logits=logits,
+            logits_per_step=logits_per_step,
+            loss=loss,
+            correct_count=correct_count,
+            learning_rate=learning_rate,
+            global_step=global_step,
+            train_op=train_op,
+            init_op=tf.global_variables_initializer(),
+        )
+
+
+@one_line_errors
+def main(argv=None):
+    """Trains a network as the command line says.
+
+    Args:
+        argv: the command line's arguments; `None` for those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if something given cannot be used.
+    """
+    config = options.parse(argv, "train_gru_pixel", __doc__, DEFAULTS, PRESETS)
+    splits = mnist.load_splits(config.data_dir, config.validation_size)
+    train_and_evaluate(config, splits, build_graph)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Reads MNIST digits row by row with a BasicRNN, and classifies them.
+
+Sequence  28 time steps of 28 pixels, from the top row to the bottom one
+Cell      h' = tanh([x, h] W + b), 150 units              (Elman 1990)
+Readout   dense layer on the state after the last row, softmax cross-entropy
+
+    python train_rnn.py                  train as the notebook did, 100 epochs
+    python train_rnn.py --epochs 20      the same, shorter
+    tensorboard --logdir logs            watch it
+"""
+
+import sys
+
+from seqmnist import mnist, options
+from seqmnist import tf1 as tf
+from seqmnist.cells import BasicRNNCell
+from seqmnist.classifier import (
+    Classifier,
+    Readout,
+    count_correct,
+    mean_cross_entropy,
+    scale_pixels,
+    scheduled_learning_rate,
+    seeded_graph,
+)
+from seqmnist.errors import one_line_errors
+from seqmnist.sequences import VIEWS
+from seqmnist.training import train_and_evaluate
+
+DEFAULTS = {"view": "rows", "units": 150, "cell_name": "basic_rnn_cell"}
+PRESETS = {
+    # Notebook 1: every step's loss for TensorBoard, a line per epoch.
+    "basic-rnn-tensorboard": {
+        "batch_size": 150,
+        "epochs": 100,
+        "evaluate_splits": ["validation", "test"],
+    },
+    # Notebook 2: the same network; a line every 10 epochs, and the curves.
+    "basic-rnn-curves": {
+        "batch_size": 150,
+        "epochs": 100,
+        "report_every": "10epochs",
+        "evaluate_splits": ["validation", "test"],
+    },
+    # A first look, in well under a minute.
+    "quick": {"batch_size": 150, "epochs": 2},
+}
+
+
+def build_graph(config):
+    """Builds the graph that trains and evaluates the network.
+
+    Args:
+        config: the run's configuration, as seqmnist/options.py parses it.
+
+    Returns:
+        A `Classifier`, the tensors and ops by which the graph is used.
+    """
+    view = VIEWS[config.view]
+    with seeded_graph(config.seed) as graph:
+        with tf.name_scope("input"):
+            sequences = tf.placeholder(
+                tf.uint8, [None, view.time_steps, view.input_size], "sequences"
+            )
+            labels = tf.placeholder(tf.int32, [None], "labels")
+            inputs = scale_pixels(sequences)  # [batch_size, time_steps, input_size]
+
+        cell = BasicRNNCell(config.units, name=config.cell_name)
+        outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
+        # outputs      [batch_size, time_steps, num_units]
+        # final_state  [batch_size, num_units]
+
+        readout = Readout(mnist.NUM_CLASSES, config.readout_init, config.readout_bias)
+        logits = readout(final_state)  # [batch_size, num_classes]
+        logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
+
+        with tf.name_scope("loss"):
+            loss = mean_cross_entropy(labels, logits)  # scalar, nats per example
+            correct_count = count_correct(labels, logits)  # scalar, 0 to batch_size
+
+        with tf.name_scope("optimizer"):
+            global_step = tf.train.get_or_create_global_step()
+            learning_rate = scheduled_learning_rate(config, global_step)
+            optimizer = tf.train.AdamOptimizer(learning_rate)
+            train_op = optimizer.minimize(loss, global_step)
+
+        return Classifier(
+            graph=graph,
+            sequences=sequences,
+            labels=labels,
+            logits=logits,
+            logits_per_step=logits_per_step,
+            loss=loss,
+            correct_count=correct_count,
+            learning_rate=learning_rate,
+            global_step=global_step,
+            train_op=train_op,
+            init_op=tf.global_variables_initializer(),
+        )
+
+
+@one_line_errors
+def main(argv=None):
+    """Trains a network as the command line says.
+
+    Args:
+        argv: the command line's arguments; `None` for those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if something given cannot be used.
+    """
+    config = options.parse(argv, "train_rnn", __doc__, DEFAULTS, PRESETS)
+    splits = mnist.load_splits(config.data_dir, config.validation_size)
+    train_and_evaluate(config, splits, build_graph)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
