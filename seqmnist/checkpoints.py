@@ -23,8 +23,8 @@ CELL_NAMES = (
     ("gru_cell",),
 )
 
-# What Adam adds to a checkpoint; never a weight.
-OPTIMIZER_NAMES = re.compile(r"/Adam(_\d+)?$|(^|/)beta[12]_power$")
+# What Adam adds to a checkpoint for each weight.
+SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
 
 
 def load_weights(path, variables, cell_name, session):
@@ -50,28 +50,15 @@ def load_weights(path, variables, cell_name, session):
         UserError: there is no readable checkpoint; a variable is not in it, or there
             more than once; or it has another shape.
     """
-    prefix, reader = _open(path)
-    shapes = reader.get_variable_to_shape_map()
-    weight_names = sorted(n for n in shapes if not OPTIMIZER_NAMES.search(n))
-    names = {}
-    for variable in variables:
-        name = variable.op.name
-        candidates = _candidates(name, weight_names, cell_name)
-        if len(candidates) != 1:
-            found = " and ".join(candidates) if candidates else "nothing"
-            raise UserError(
-                f"--init-checkpoint {path}: looking for {name}, found {found}; "
-                f"the checkpoint holds {', '.join(weight_names)}"
-            )
-        names[variable] = candidates[0]
-    values = {v: _value(reader, names[v], v, path) for v in names}
-    for variable, value in values.items():
+    prefix, saved = _read(path)
+    values = [_find(saved, variable, cell_name, path) for variable in variables]
+    for variable, value in zip(variables, values):
         variable.load(value, session)
     return prefix
 
 
-def _open(path):
-    """The prefix and a reader of the checkpoint that a user's path means."""
+def _read(path):
+    """The prefix and the weights of the checkpoint that a user's path means."""
     prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
     if os.path.isdir(path):
         prefix = tf.train.latest_checkpoint(path)
@@ -86,41 +73,50 @@ def _open(path):
             "file PREFIX.index, like model.ckpt-10"
         )
     try:
-        return prefix, tf.train.NewCheckpointReader(prefix)
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        reader = tf.train.NewCheckpointReader(prefix)
+        shapes = reader.get_variable_to_shape_map()
+        # Scalars are steps and powers of beta, not weights.
+        names = sorted(n for n in shapes if shapes[n] and not SLOT_NAMES.search(n))
+        return prefix, {name: reader.get_tensor(name) for name in names}
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--init-checkpoint {path}: cannot be read ({reason})")
 
 
-def _candidates(name, weight_names, cell_name):
-    """The names in a checkpoint that may hold the variable `name`."""
-    if name in weight_names:
-        return [name]
-    for readout in READOUT_NAMES:
-        if readout.get(name) in weight_names:
-            return [readout[name]]
-    scope, _, rest = name.partition(f"{cell_name}/")
-    aliases = {cell_name}
-    for group in CELL_NAMES:
-        if cell_name in group:
-            aliases.update(group)
-    endings = tuple(f"/{alias}/{rest}" for alias in aliases)
-    return [n for n in weight_names if ("/" + n).endswith(endings) and rest]
-
-
-def _value(reader, name, variable, path):
-    """The value for a variable, checked against its shape."""
-    value = reader.get_tensor(name)
+def _find(saved, variable, cell_name, path):
+    """The saved value for a variable, checked against its shape."""
+    candidates = _candidates(variable.op.name, saved, cell_name)
+    if len(candidates) != 1:
+        found = " and ".join(candidates) if candidates else "nothing"
+        raise UserError(
+            f"--init-checkpoint {path}: looking for {variable.op.name}, found {found}; "
+            f"the checkpoint holds {', '.join(saved)}"
+        )
+    value = saved[candidates[0]]
     shape = tuple(variable.shape.as_list())
-    is_bias_per_example = variable.op.name == "dense/bias" and value.ndim == 2
-    if is_bias_per_example and value.shape[1] == 1:
+    if variable.op.name == "dense/bias" and value.shape == (len(value), 1):
         # Notebook 3's bias, [10, 1], adds one number to all logits of an example. The
         # softmax does not see it, so its gradient is zero, and zeros predict the same.
         return np.zeros(shape, value.dtype)
     if value.shape != shape:
         raise UserError(
-            f"--init-checkpoint {path}: {name} has shape {list(value.shape)}, "
+            f"--init-checkpoint {path}: {candidates[0]} has shape {list(value.shape)}, "
             f"expected {list(shape)} for {variable.op.name}; "
             "check --units, --view and the script against the checkpoint's network"
         )
     return value
+
+
+def _candidates(name, saved, cell_name):
+    """The names in a checkpoint that may hold the variable `name`."""
+    if name in saved:
+        return [name]
+    for readout in READOUT_NAMES:
+        if readout.get(name) in saved:
+            return [readout[name]]
+    if name in READOUT_NAMES[0]:
+        return []
+    aliases = next((names for names in CELL_NAMES if cell_name in names), (cell_name,))
+    within_cell = name.split(f"{cell_name}/", 1)[1]
+    endings = tuple(f"/{alias}/{within_cell}" for alias in aliases)
+    return [n for n in saved if ("/" + n).endswith(endings)]

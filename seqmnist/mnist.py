@@ -12,7 +12,7 @@ import hashlib
 import os
 import zlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -238,9 +238,7 @@ def read_labels(path: Path) -> tuple[np.ndarray, str]:
     return labels.astype(np.uint8), digest
 
 
-def _read_idx(
-    path: Path, kinds: dict[int, str]
-) -> tuple[tuple[int, ...], bytes, str]:
+def _read_idx(path: Path, kinds: dict[int, str]) -> tuple[tuple[int, ...], bytes, str]:
     """Reads shape, value bytes and digest of an IDX file of one of the given kinds."""
     try:
         with open(path, "rb") as raw:
@@ -253,17 +251,18 @@ def _read_idx(
                 raise UserError(f"{path}: not a gzip file, although its name says so")
             if not is_gzip:
                 return _parse_idx(path, raw, file_size, kinds)
-            with gzip.open(raw, "rb") as unzipped:
-                return _parse_idx(path, unzipped, file_size * MAX_GZIP_RATIO, kinds)
+            with gzip.GzipFile(fileobj=raw) as unzipped:
+                max_size = file_size * MAX_GZIP_RATIO
+                return _parse_idx(path, cast(IO[bytes], unzipped), max_size, kinds)
     except (EOFError, zlib.error, OSError) as error:
         # The gzip module reports what is wrong in its data as an OSError without errno.
-        if getattr(error, "errno", None) is not None:
-            raise UserError(f"{path}: cannot be read ({os.strerror(error.errno)})")
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path}: cannot be read ({error.strerror})")
         raise UserError(f"{path}: broken gzip data ({error}); fetch the file again")
 
 
 def _parse_idx(
-    path: Path, stream: BinaryIO, max_size: int, kinds: dict[int, str]
+    path: Path, stream: IO[bytes], max_size: int, kinds: dict[int, str]
 ) -> tuple[tuple[int, ...], bytes, str]:
     """Parses an open IDX file that can hold no more than `max_size` bytes."""
     expected = " or ".join(f"0x{magic:08x} ({kinds[magic]})" for magic in kinds)

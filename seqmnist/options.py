@@ -174,7 +174,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line, with the nearest option's name."""
 
     def error(self, message: str) -> NoReturn:
@@ -209,7 +209,7 @@ def make_parser(
     """
     first = next(iter(presets))
     values = {**DEFAULTS, **defaults, **presets[first]}
-    parser = _Parser(
+    parser = OneLineParser(
         prog=f"{script}.py",
         usage=f"{script}.py [--preset NAME] [options]",
         description=description,

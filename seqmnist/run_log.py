@@ -1,11 +1,11 @@
 """A run's folder: config.json, metrics.csv, TensorBoard events and the result line.
 
-    logs/<script>/<time>-seed<seed>/
-        config.json      every option, the command, versions, the data's digest
-        metrics.csv      one row per split and report, columns as `METRICS` says
-        train/ ...       TensorBoard events, one folder per split
-        curves.png       drawn at the end (figures.py)
-        result.txt       the result line, written when the run is complete
+logs/<script>/<time>-seed<seed>/
+    config.json      every option, the command, versions, the data's digest
+    metrics.csv      one row per split and report, columns as `METRICS` says
+    train/ ...       TensorBoard events, one folder per split
+    curves.png       drawn at the end (figures.py)
+    result.txt       the result line, written when the run is complete
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESULT_FILE = "result.txt"
 # step: updates done; epoch: passes over the training split done, a fraction; split:
 # train (all batches since the row before, each as it was before its update),
 # validation or test (the whole split); loss: nats per example; accuracy: correct/count;
-# seconds: time spent in training steps so far.
+# seconds: time spent in training so far, evaluations left out.
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
 
@@ -51,7 +51,7 @@ class Result(NamedTuple):
         test_accuracy: fraction of the test split, `test_correct` over its size.
         test_correct: correct and all test images, as `9712/10000`.
         test_loss: nats per test image.
-        seconds: time spent in training steps.
+        seconds: time spent in training, evaluations left out.
         run: the run folder's name.
     """
 
@@ -70,7 +70,11 @@ class Result(NamedTuple):
     run: str
 
     def __str__(self) -> str:
-        formats = {"test_accuracy": "{:.4f}", "test_loss": "{:.4f}", "seconds": "{:.1f}"}
+        formats = {
+            "test_accuracy": "{:.4f}",
+            "test_loss": "{:.4f}",
+            "seconds": "{:.1f}",
+        }
         words = [
             f"{name}={formats.get(name, '{}').format(value)}"
             for name, value in self._asdict().items()
@@ -111,17 +115,16 @@ class RunLog:
     """
 
     def __init__(self, config: Namespace, facts: dict[str, Any], graph: Any) -> None:
+        self._graph = graph
         self._writers: dict[str, Any] = {}
         self.folder = _new_folder(Path(config.log_dir) / config.script, config.seed)
         record = {**vars(config), **facts, "environment": environment()}
         write_text(self.folder / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
-        self._metrics = open(self.folder / METRICS_FILE, "w", newline="")
+        self._metrics = (self.folder / METRICS_FILE).open("w", newline="")
         self._rows = csv.writer(self._metrics, lineterminator="\n")
         self._rows.writerow(METRICS)
         self._metrics.flush()
-        self._writers["train"] = tf.summary.FileWriter(
-            str(self.folder / "train"), graph=graph
-        )
+        self._writer("train").add_graph(graph)
 
     def __enter__(self) -> RunLog:
         return self
@@ -135,7 +138,8 @@ class RunLog:
         self, split: str, step: int, epoch: float, tally: Tally, seconds: float
     ) -> None:
         """Appends a row to metrics.csv; the columns are described at `METRICS`."""
-        loss, accuracy = f"{tally.loss:.6g}", f"{tally.accuracy:.6g}"
+        # Nine digits tell any two float32 apart.
+        loss, accuracy = f"{tally.loss:.9g}", f"{tally.accuracy:.6g}"
         counts = (tally.correct, tally.count)
         self._rows.writerow(
             (step, f"{epoch:.6g}", split, loss, accuracy, *counts, f"{seconds:.3f}")
@@ -148,13 +152,19 @@ class RunLog:
         The protocol buffer is filled by hand, as `tf.summary.scalar` would let the name
         scope decide the tag, and would need the loss computed a second time.
         """
-        if split not in self._writers:
-            self._writers[split] = tf.summary.FileWriter(str(self.folder / split))
         values = [
             tf.Summary.Value(tag="loss", simple_value=loss),
             tf.Summary.Value(tag="accuracy", simple_value=accuracy),
         ]
-        self._writers[split].add_summary(tf.Summary(value=values), step)
+        self._writer(split).add_summary(tf.Summary(value=values), step)
+
+    def _writer(self, split: str) -> Any:
+        """The split's event writer, made when it is first used."""
+        if split not in self._writers:
+            with self._graph.as_default():  # a FileWriter refuses eager mode
+                writer = tf.summary.FileWriter(str(self.folder / split))
+            self._writers[split] = writer
+        return self._writers[split]
 
     def write_result(self, result: Result) -> None:
         """Writes result.txt, by which a run is known to be complete."""

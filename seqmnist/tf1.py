@@ -50,7 +50,7 @@ def _tensorflow():
         try:
             _import_quietly(name)
         except ImportError as error:
-            if error.name and error.name.split(".")[0] == "tensorflow":
+            if error.name == "tensorflow":
                 raise UserError(
                     "TensorFlow is not installed for this Python "
                     f"({sys.version_info[0]}.{sys.version_info[1]}); "

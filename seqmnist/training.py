@@ -114,7 +114,7 @@ def train_and_evaluate(
         if config.init_checkpoint:
             load_weights(config.init_checkpoint, weights, config.cell_name, session)
         classifier.graph.finalize()
-        facts = {
+        facts: dict[str, Any] = {
             "parameters": sum(int(np.prod(w.shape.as_list())) for w in weights),
             "time_steps": view.time_steps,
             "input_size": view.input_size,
@@ -125,9 +125,12 @@ def train_and_evaluate(
             print(f"run folder: {shown(run.folder)}", flush=True)
             trainer = _Trainer(config, splits, plan, classifier, session, run)
             trainer.train()
+            seconds = trainer.seconds
             test = trainer.latest.get("test") or trainer.evaluate("test")
             if config.predict is not None:
-                print(_prediction(session, classifier, splits.test, view, config.predict))
+                print(
+                    _prediction(session, classifier, splits.test, view, config.predict)
+                )
             result = Result(
                 script=config.script,
                 preset=config.preset,
@@ -140,7 +143,7 @@ def train_and_evaluate(
                 test_accuracy=test.accuracy,
                 test_correct=f"{test.correct}/{test.count}",
                 test_loss=test.loss,
-                seconds=trainer.seconds,
+                seconds=seconds,
                 run=run.folder.name,
             )
             figures.save_curves(run.folder)
@@ -151,7 +154,9 @@ def train_and_evaluate(
     return result
 
 
-def evaluate(session: Any, classifier: Any, split: Split, view: View, size: int) -> Tally:
+def evaluate(
+    session: Any, classifier: Any, split: Split, view: View, size: int
+) -> Tally:
     """Evaluates a whole split, its last short batch included.
 
     Args:
@@ -184,7 +189,8 @@ class _Trainer:
         self.run = run
         self.view = VIEWS[config.view]
         self.step = 0
-        self.seconds = 0.0  # spent in training steps
+        self.paused = 0.0  # seconds spent in evaluations
+        self.started = time.perf_counter()
         self.latest = {}  # split -> its tally after this very step
         self.since_row = Tally()  # over the training batches
 
@@ -202,12 +208,8 @@ class _Trainer:
             total=self.plan.num_steps, unit="step", disable=not is_terminal
         ) as progress:
             try:
-                started = time.perf_counter()
                 for batch in batches:
-                    batch_tally = self._update(batch)
-                    self.seconds += time.perf_counter() - started
-                    self._after_step(batch_tally, progress)
-                    started = time.perf_counter()
+                    self._after_step(self._update(batch), progress)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"after step {self.step}; what was logged until then is in "
@@ -216,6 +218,7 @@ class _Trainer:
 
     def evaluate(self, split: str) -> Tally:
         """Evaluates a split by name and keeps its figures for this step."""
+        started = time.perf_counter()
         tally = evaluate(
             self.session,
             self.classifier,
@@ -223,10 +226,16 @@ class _Trainer:
             self.view,
             self.config.evaluation_batch_size,
         )
+        self.paused += time.perf_counter() - started
         self.latest[split] = tally
         self._keep(split, tally)
         self.run.add_summary(split, self.step, tally.loss, tally.accuracy)
         return tally
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since training began, without those spent in evaluations."""
+        return time.perf_counter() - self.started - self.paused
 
     @property
     def _epoch(self) -> float:
@@ -303,9 +312,10 @@ def _introduction(
     config: Namespace, facts: dict[str, Any], splits: Splits, plan: Plan
 ) -> str:
     """Two lines on what is about to be trained."""
+    pixels = "1 pixel" if facts["input_size"] == 1 else f"{facts['input_size']} pixels"
     return (
         f"{config.script}, preset {config.preset}: {facts['time_steps']} time steps of "
-        f"{facts['input_size']} pixel{'s'[: facts['input_size'] - 1]}, {config.cell_name} with {config.units} units, "
+        f"{pixels}, {config.cell_name} with {config.units} units, "
         f"{facts['parameters']:,} parameters\n"
         f"{plan.num_steps:,} steps of {config.batch_size} images, "
         f"{plan.steps_per_epoch:,} to an epoch; {len(splits.train.labels):,} training, "

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,18 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist import mnist, options  # noqa: E402
+from seqmnist import tf1 as tf  # noqa: E402
+
+with warnings.catch_warnings():
+    # TensorFlow 1.15.5 warns of much while it is imported, which is not ours to mend.
+    warnings.simplefilter("ignore")
+    TENSORFLOW_VERSION = tf.VERSION
+
+
+def pytest_report_header():
+    """Says which TensorFlow the tests run on."""
+    return f"TensorFlow {TENSORFLOW_VERSION}"
+
 
 NUM_SMALL_TRAIN = 620  # 600 behind a validation split of 20
 NUM_SMALL_TEST = 130

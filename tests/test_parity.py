@@ -94,7 +94,5 @@ def test_a_wrong_learning_rate_is_noticed(splits, parse):
                 classifier.sequences: batch.sequences,
                 classifier.labels: batch.labels,
             }
-            losses.append(
-                session.run([classifier.train_op, classifier.loss], feed)[1]
-            )
+            losses.append(session.run([classifier.train_op, classifier.loss], feed)[1])
     assert np.max(np.abs(losses / expected["losses"] - 1)) > 1e-3

@@ -1,0 +1,51 @@
+# `make` trains the three networks shortly and compares them; `make test` tests them.
+# Both make the environment .venv first, with any Python that TensorFlow is built for.
+
+PYTHON ?= python3
+PYTHON_TF1 ?= python3.7
+
+VENV := .venv
+VENV_TF1 := .venv-tf1
+
+.PHONY: demo test test-tf1 lint clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python train_rnn.py --preset quick
+	$(VENV)/bin/python train_lstm.py --preset quick
+	$(VENV)/bin/python train_gru_pixel.py --preset quick
+	$(VENV)/bin/python compare.py
+
+test: $(VENV)/installed-tests
+	$(VENV)/bin/python -m pytest
+
+test-tf1: $(VENV_TF1)/installed-tests
+	$(VENV_TF1)/bin/python -m pytest
+
+lint: $(VENV)/installed-tests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# Removes the environments; runs in logs/ stay.
+clean:
+	rm -rf $(VENV) $(VENV_TF1)
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	  { echo "error: $(PYTHON) is missing or not Python 3.10 to 3.13, for which" \
+	    "TensorFlow 2.21 is built; name another one: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV_TF1)/installed: requirements.txt
+	@$(PYTHON_TF1) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 7))' || \
+	  { echo "error: $(PYTHON_TF1) is missing or not Python 3.7, for which TensorFlow" \
+	    "1.15.5 is built; name one: make test-tf1 PYTHON_TF1=path/to/python3.7" >&2; exit 2; }
+	$(PYTHON_TF1) -m venv $(VENV_TF1)
+	$(VENV_TF1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+%/installed-tests: %/installed tests/requirements.txt
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@

@@ -1,0 +1,144 @@
+"""The IDX reader: what it returns, and one clear line for everything else."""
+
+import gzip
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+from conftest import write_idx, write_small_data
+
+from seqmnist import mnist
+from seqmnist.errors import UserError
+
+
+def test_shipped_data_splits_as_the_tutorials_reader_did(splits):
+    assert splits.train.images.shape == (55000, 28, 28)
+    assert splits.validation.images.shape == (5000, 28, 28)
+    assert splits.test.images.shape == (10000, 28, 28)
+    for split in splits[:3]:
+        assert split.images.dtype == split.labels.dtype == np.uint8
+        assert len(split.labels) == len(split.images)
+    assert splits.validation.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert splits.train.labels[:5].tolist() == [7, 3, 4, 6, 1]
+    assert splits.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+def test_shipped_files_have_the_documented_digests():
+    for kind, digest in mnist.SHIPPED_SHA256.items():
+        path = mnist.find_file(mnist.DATA_DIR, kind)
+        with gzip.open(path) as file:
+            assert hashlib.sha256(file.read()).hexdigest() == digest
+        assert digest in (mnist.DATA_DIR / "README.md").read_text()
+
+
+def test_validation_size_moves_the_border(splits):
+    other = mnist.load_splits(validation_size=1)
+    assert len(other.validation.labels) == 1
+    assert other.train.labels[:4].tolist() == [0, 4, 1, 9]
+    assert len(mnist.load_splits(validation_size=0).validation.labels) == 0
+    assert other.digest == splits.digest
+
+
+def test_raw_files_read_like_gzip_ones(tmp_path, small_data, splits):
+    write_small_data(tmp_path, splits, suffix="")
+    raw, zipped = mnist.load_splits(tmp_path, 20), mnist.load_splits(small_data, 20)
+    assert raw.digest == zipped.digest
+    np.testing.assert_array_equal(raw.train.images, zipped.train.images)
+    np.testing.assert_array_equal(raw.test.labels, zipped.test.labels)
+
+
+def test_qmnist_files_read_by_their_first_label_column(tmp_path, splits):
+    extended = np.arange(8 * 30, dtype=">i4").reshape(30, 8)
+    extended[:, 0] = splits.test.labels[:30]
+    header = bytes.fromhex("00000c02") + np.array([30, 8], ">u4").tobytes()
+    for name in ("train", "test"):
+        images = tmp_path / f"qmnist-{name}-images-idx3-ubyte.gz"
+        write_idx(images, splits.test.images[:30])
+        labels = tmp_path / f"qmnist-{name}-labels-idx2-int"
+        labels.write_bytes(header + extended.tobytes())
+    found = mnist.load_splits(tmp_path, 10)
+    assert found.test.labels.tolist() == splits.test.labels[:30].tolist()
+    assert found.train.labels.dtype == np.uint8
+
+
+def damaged(small_data, tmp_path, name, change):
+    """A copy of the small data in which `change` was applied to one file's bytes."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(str(small_data), str(folder))
+    path = folder / name
+    change(path)
+    return folder
+
+
+def rewrite(change):
+    """Applies `change` to the decompressed bytes of a gzip file."""
+
+    def apply(path):
+        path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+
+    return apply
+
+
+IMAGES, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+
+
+@pytest.mark.parametrize(
+    "name, change, finding",
+    [
+        (IMAGES, lambda path: path.unlink(), "no such file, nor without .gz"),
+        (IMAGES, lambda path: path.write_bytes(b""), "the file is empty"),
+        (IMAGES, lambda path: path.write_bytes(b"Not Found\n"), "not a gzip file"),
+        (IMAGES, rewrite(lambda data: b""), "magic number 0x;"),
+        (IMAGES, rewrite(lambda data: b"\0\0\x08\x01" + data[4:]), "0x00000801"),
+        (IMAGES, rewrite(lambda data: data[:9]), "truncated within the header"),
+        (IMAGES, rewrite(lambda data: data[:-1]), "found 486079"),
+        (IMAGES, rewrite(lambda data: data + b"x"), "trailing bytes"),
+        (IMAGES, rewrite(lambda data: data[:4] + bytes(4) + data[8:]), "0 images"),
+        (IMAGES, rewrite(lambda d: d[:4] + b"\xff" * 4 + d[8:]), "more than the file"),
+        (IMAGES, rewrite(lambda d: d[:11] + b"\x0e" + d[12:15] + b"\x38" + d[16:]),
+         "images of 14 x 56 pixels"),
+        (IMAGES, lambda p: p.write_bytes(p.read_bytes()[:5000]), "broken gzip data"),
+        (IMAGES, lambda p: p.write_bytes(p.read_bytes()[:-8] + bytes(8)), "CRC"),
+        (LABELS, rewrite(lambda data: data[:-1] + b"\x0a"), "label 10 at position 129"),
+        (LABELS, rewrite(lambda data: data[:7] + b"\x81" + data[8:-1]),
+         "130 test images but 129 test labels"),
+    ],
+)  # fmt: skip
+def test_bad_data_gets_one_line_that_names_it(
+    small_data, tmp_path, name, change, finding
+):
+    folder = damaged(small_data, tmp_path, name, change)
+    with pytest.raises(UserError) as error:
+        mnist.load_splits(folder, 20)
+    message = str(error.value)
+    assert finding in message
+    assert "\n" not in message
+    assert str(folder) in message
+
+
+def test_a_directory_in_a_files_place_is_a_missing_file(small_data, tmp_path):
+    def replace(path):
+        path.unlink()
+        path.mkdir()
+
+    folder = damaged(small_data, tmp_path, IMAGES, replace)
+    with pytest.raises(UserError, match="no such file"):
+        mnist.load_splits(folder, 20)
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        mnist.load_splits(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [620, 5000])
+def test_validation_must_leave_a_training_image(small_data, size):
+    with pytest.raises(UserError, match="expected 0 to 619"):
+        mnist.load_splits(small_data, size)
+
+
+def test_other_images_in_the_projects_own_folder_are_noticed(small_data, monkeypatch):
+    monkeypatch.setattr(mnist, "DATA_DIR", small_data.resolve())
+    with pytest.raises(UserError, match="SHA-256 of the contents is .*--data-dir"):
+        mnist.load_splits(small_data, 20)

@@ -1,0 +1,258 @@
+"""The command line: presets, overrides, errors; and every option does something."""
+
+import re
+
+import numpy as np
+import pytest
+
+import train_gru_pixel
+import train_lstm
+import train_rnn
+from seqmnist import options
+from seqmnist import tf1 as tf
+from seqmnist.option_types import interval, interval_in_steps
+
+SCRIPTS = [train_rnn, train_lstm, train_gru_pixel]
+EACH_SCRIPT = pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.__name__)
+
+
+def make_parser(script):
+    return options.make_parser(
+        script.__name__, script.__doc__, script.DEFAULTS, script.PRESETS
+    )
+
+
+@EACH_SCRIPT
+def test_the_first_preset_is_the_default(script, parse):
+    first = next(iter(script.PRESETS))
+    found, expected = vars(parse(script, [])), vars(parse(script, ["--preset", first]))
+    found.pop("command"), expected.pop("command")
+    assert found == expected
+    assert found["preset"] == first
+    assert found["script"] == script.__name__
+
+
+def test_presets_are_the_notebooks_settings(parse):
+    def found(script, preset, *names):
+        config = parse(script, ["--preset", preset])
+        return [getattr(config, name) for name in names]
+
+    shared = ("view", "units", "batch_size", "epochs", "steps", "learning_rate")
+    for preset in ("basic-rnn-tensorboard", "basic-rnn-curves"):
+        assert found(train_rnn, preset, *shared) == ["rows", 150, 150, 100, None, 1e-3]
+    assert found(train_rnn, "basic-rnn-tensorboard", "report_every") == ["1epoch"]
+    assert found(train_rnn, "basic-rnn-curves", "report_every") == ["10epochs"]
+    readout = ("readout_init", "readout_bias", "cell_name", "report_every")
+    assert found(train_lstm, "lstm-50", *shared, *readout) == [
+        *("rows", 50, 10, None, 10000, 1e-3),
+        *("uniform", "uniform", "lstm_cell", "1000steps"),
+    ]
+    assert found(train_lstm, "lstm-128-prediction", *shared, *readout) == [
+        *("rows", 128, 100, None, 1000, 5e-3),
+        *("normal", 0.1, "basic_lstm_cell", "100steps"),
+    ]
+    schedule = ("schedule", "decay_rate", "decay_steps", "forget_bias", "predict")
+    assert found(train_lstm, "lstm-128-prediction", *schedule) == [
+        *("exponential", 0.9, 10000, 1.0, 0)
+    ]
+    assert found(train_gru_pixel, "gru-pixels", *shared, *readout) == [
+        *("pixels", 64, 512, None, 10000, 1e-3),
+        *("normal", 0.0, "gru_cell", "50steps"),
+    ]
+
+
+@EACH_SCRIPT
+def test_the_command_line_wins_over_the_preset(script, parse):
+    for preset in script.PRESETS:
+        config = parse(script, ["--units", "9", "--preset", preset])
+        assert (config.units, config.preset) == (9, preset)
+
+
+@EACH_SCRIPT
+def test_epochs_replace_steps_and_steps_epochs(script, parse):
+    for preset in script.PRESETS:
+        config = parse(script, ["--preset", preset, "--epochs", "3"])
+        assert (config.epochs, config.steps) == (3, None)
+        config = parse(script, ["--preset", preset, "--steps", "4"])
+        assert (config.epochs, config.steps) == (None, 4)
+
+
+@EACH_SCRIPT
+def test_every_preset_is_made_of_options_with_allowed_values(script, parse):
+    parser = make_parser(script)
+    actions = {action.dest: action for action in parser._actions}
+    for preset, values in script.PRESETS.items():
+        for name, value in values.items():
+            words = value if isinstance(value, list) else [str(value)]
+            argv = ["--preset", preset, actions[name].option_strings[0], *words]
+            assert getattr(parse(script, argv), name) == value
+
+
+@EACH_SCRIPT
+def test_help_names_every_option_its_default_and_the_presets(script, capsys, parse):
+    with pytest.raises(SystemExit) as exit_info:
+        parse(script, ["--help"])
+    assert exit_info.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert script.__doc__.split("\n")[0] in text
+    for action in make_parser(script)._actions:
+        assert action.option_strings[-1] in text
+    for preset in script.PRESETS:
+        assert preset in text
+    assert f"units of the cell, 1 to 4096 (default: {parse(script, []).units})" in text
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--learning-rat", "1"], "did you mean --learning-rate?"),
+        (["--learningrate=1"], "did you mean --learning-rate?"),
+        (["--xyzzy"], "unrecognized arguments: --xyzzy"),
+        (["7"], "unrecognized arguments: 7"),
+        (["--units", "0"], "found '0'; expected a whole number from 1 to 4096"),
+        (["--units", "4097"], "found '4097'"),
+        (["--units", "1.5"], "found '1.5'"),
+        (["--units", ""], "found ''"),
+        (["--units"], "--units: expected one argument"),
+        (["--batch-size", "0"], "expected a whole number of at least 1"),
+        (["--batch-size", "1e3"], "found '1e3'"),
+        (["--batch-size", "9" * 30], "found '999"),
+        (["--learning-rate", "0"], "--learning-rate: found '0'; expected a number"),
+        (["--learning-rate", "nan"], "found 'nan'"),
+        (["--learning-rate", "inf"], "found 'inf'"),
+        (["--decay-rate", "1.1"], "expected a number above 0, at most 1"),
+        (["--decay-steps", "-1"], "expected a whole number of at least 1"),
+        (["--seed", "2147483648"], "expected a whole number from 0 to 2147483647"),
+        (["--seed", "-1"], "found '-1'"),
+        (["--steps", "1", "--epochs", "1"], "not allowed with argument"),
+        (["--report-every", "0"], "expected 50steps, 1epoch or the like, or never"),
+        (["--evaluate-every", "2 weeks"], "found '2 weeks'"),
+        (["--evaluate-splits", "train"], "invalid choice: 'train'"),
+        (["--evaluate-splits"], "expected at least one argument"),
+        (["--view", "columns"], "invalid choice: 'columns'"),
+        (["--preset", "x"], "invalid choice: 'x'"),
+        (["--predict", "first"], "found 'first'"),
+        (["--readout-bias", "x"], "found 'x'; expected a number"),
+        (["--cell-name", "a/b"], "found 'a/b'"),
+        (["--summary-every", "-2"], "found '-2'"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_with_status_2(argv, message, parse, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        parse(train_lstm, argv)
+    assert exit_info.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert message in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert "train_lstm.py --help" in err
+
+
+def test_only_the_lstm_has_a_forget_bias(parse, capsys):
+    assert parse(train_lstm, ["--forget-bias", "-1.5"]).forget_bias == -1.5
+    for script in (train_rnn, train_gru_pixel):
+        with pytest.raises(SystemExit):
+            parse(script, ["--forget-bias", "1"])
+
+
+def test_intervals_have_one_form():
+    forms = {
+        "50": "50steps",
+        "1": "1step",
+        "1steps": "1step",
+        "02 epochs": "2epochs",
+        "1epoch": "1epoch",
+        "never": "never",
+    }
+    assert {text: interval(text) for text in forms} == forms
+    in_steps = [interval_in_steps(form, 366) for form in sorted(set(forms.values()))]
+    assert in_steps == [366, 1, 732, 50, 0]
+
+
+def test_the_command_is_kept_as_it_was_typed(parse):
+    config = parse(train_rnn, ["--log-dir", "a folder", "--seed", "3"])
+    assert config.command == "train_rnn.py --log-dir 'a folder' --seed 3"
+
+
+# Every option that changes the graph or its initial values: another value must.
+GRAPH_OPTIONS = {
+    "view": ["--view", "pixels"],
+    "units": ["--units", "7"],
+    "forget_bias": ["--forget-bias", "0"],
+    "cell_name": ["--cell-name", "other"],
+    "readout_init": ["--readout-init", "normal"],
+    "readout_bias": ["--readout-bias", "0.5"],
+    "learning_rate": ["--learning-rate", "0.01"],
+    "schedule": ["--schedule", "exponential"],
+    "decay_rate": ["--schedule", "exponential", "--decay-rate", "0.5"],
+    "decay_steps": ["--schedule", "exponential", "--decay-steps", "3"],
+    "seed": ["--seed", "1"],
+}
+# The others, and the test that shows what they do.
+OTHER_OPTIONS = {
+    "help": "test_help_names_every_option_its_default_and_the_presets",
+    "preset": "test_presets_are_the_notebooks_settings",
+    "data_dir": "test_scripts.test_data_dir_is_read",
+    "validation_size": "test_mnist.test_validation_size_moves_the_border",
+    "init_checkpoint": "test_scripts.test_init_checkpoint_is_evaluated",
+    "batch_size": "test_training.test_a_line_is_printed_per_report",
+    "epochs": "test_training.test_a_line_is_printed_per_report",
+    "steps": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
+    "report_every": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
+    "evaluate_every": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
+    "evaluate_splits": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
+    "evaluation_batch_size": "test_scripts.test_evaluation_batch_size_is_used",
+    "log_dir": "test_scripts.test_each_run_gets_a_new_folder",
+    "summary_every": "test_scripts.test_summary_every_counts_the_summaries",
+    "predict": "test_training.test_the_last_line_is_the_result",
+    "show": "test_scripts.test_show_without_a_screen_says_where_the_figure_is",
+}
+
+
+def fingerprint(script, argv, parse):
+    """What a graph starts from and comes to: initial sums, loss after 4 steps."""
+    config = parse(script, ["--readout-bias", "0", "--view", "rows", *argv])
+    classifier = script.build_graph(config)
+    shape = [2, *classifier.sequences.shape.as_list()[1:]]
+    pixels = np.arange(np.prod(shape)).reshape(shape) % 251
+    feed = {classifier.sequences: pixels.astype(np.uint8), classifier.labels: [3, 8]}
+    with tf.Session(graph=classifier.graph) as session:
+        session.run(classifier.init_op)
+        variables = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+        initial = {v.op.name: float(session.run(v).sum()) for v in variables}
+        for _ in range(4):
+            session.run(classifier.train_op, feed)
+        return initial, float(session.run(classifier.loss, feed))
+
+
+@pytest.mark.parametrize("name", GRAPH_OPTIONS)
+def test_options_of_the_graph_reach_it(name, parse):
+    base = ["--schedule", "exponential"] if name.startswith("decay") else []
+    before = fingerprint(train_lstm, base, parse)
+    after = fingerprint(train_lstm, GRAPH_OPTIONS[name], parse)
+    assert before == fingerprint(train_lstm, base, parse)
+    assert before != after
+
+
+def test_every_option_has_a_test_of_its_effect():
+    found = {a.dest for script in SCRIPTS for a in make_parser(script)._actions}
+    assert found == set(GRAPH_OPTIONS) | set(OTHER_OPTIONS)
+    tests = {}
+    for name in ("options", "mnist", "training", "scripts"):
+        with open(f"{__file__.rsplit('test_', 1)[0]}test_{name}.py") as file:
+            tests[name] = file.read()
+    for test in OTHER_OPTIONS.values():
+        module, _, function = test.rpartition(".")
+        assert f"def {function}(" in tests[module.replace("test_", "") or "options"]
+
+
+def test_the_readmes_table_of_options_is_the_parsers(splits):
+    """Names and help texts; a change of either must be made in README.md too."""
+    readme = (options.DATA_DIR.parent / "README.md").read_text()
+    rows = re.findall(r"^\| `--([a-z-]+)[^|]*` \| (.*?) \|$", readme, re.MULTILINE)
+    found = {name.replace("-", "_"): text for name, text in rows}
+    expected = {"preset": found.get("preset")}
+    for group in options.OPTIONS.values():
+        for name, (text, _) in group.items():
+            expected[name] = text
+    assert found == expected

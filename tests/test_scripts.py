@@ -1,0 +1,281 @@
+"""The scripts as a user meets them: through main([...]), and as real processes."""
+
+import fcntl
+import importlib
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+from conftest import NUM_SMALL_TEST, PROJECT_DIR
+
+from seqmnist import mnist
+from seqmnist import tf1 as tf
+from seqmnist.run_log import Result
+
+NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
+EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture
+def small(small_data, tmp_path):
+    """Arguments for a run of a second or two on little data."""
+    return [
+        *("--data-dir", str(small_data), "--validation-size", "20"),
+        *("--log-dir", str(tmp_path / "logs")),
+        *("--units", "5", "--batch-size", "50", "--view", "rows"),
+        *("--steps", "12", "--report-every", "6", "--evaluate-every", "12"),
+    ]
+
+
+def main(name, argv):
+    return importlib.import_module(name).main(argv)
+
+
+def start(argv, **kwargs):
+    """Starts a script as a process of its own, from another folder."""
+    command = [sys.executable, str(PROJECT_DIR / argv[0]), *argv[1:]]
+    kwargs.setdefault("cwd", str(PROJECT_DIR.parent))
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def run(argv, **kwargs):
+    """Runs a script to its end; returns status, stdout and stderr."""
+    with start(argv, **kwargs) as process:
+        out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def run_folders(log_dir, name):
+    return sorted((log_dir / name).iterdir())
+
+
+@EACH_SCRIPT
+def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp_path):
+    status, out, err = run([f"{name}.py", *small])
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert "\r" not in out
+    assert re.match(rf"{name}, preset .*: 28 time steps of 28 pixels, ", lines[0])
+    assert lines[2].startswith("run folder: ")
+    assert [line.split()[3] for line in lines[3:-1]] == ["1", "6", "12"]
+    result = Result.parse(lines[-1])
+    assert (result.script, result.steps) == (name, 12)
+    assert result.test_correct.endswith(f"/{NUM_SMALL_TEST}")
+
+
+@EACH_SCRIPT
+def test_a_run_leaves_a_complete_folder(name, small, tmp_path, capsys):
+    assert main(name, small) == 0
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    (folder,) = run_folders(tmp_path / "logs", name)
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.json", "metrics.csv", "result.txt", "curves.png"),
+        *("train", "validation", "test"),
+    }
+    assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
+    assert (folder / "result.txt").read_text() == last_line + "\n"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["units"] == 5
+    assert config["parameters"] == Result.parse(last_line).parameters
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@EACH_SCRIPT
+def test_pixels_train_too(name, small):
+    argv = [*small, "--view", "pixels", "--steps", "2", "--report-every", "never"]
+    assert main(name, argv) == 0
+
+
+def test_each_run_gets_a_new_folder(small, tmp_path):
+    for expected in (1, 2, 3):
+        assert main("train_rnn", small) == 0
+        assert len(run_folders(tmp_path / "logs", "train_rnn")) == expected
+
+
+@EACH_SCRIPT
+def test_user_errors_are_one_line_status_2_and_leave_nothing(name, small, tmp_path):
+    status, out, err = run([f"{name}.py", *small, "--data-dir", str(tmp_path / "no")])
+    assert (status, out) == (2, "")
+    assert err == (
+        f"error: {tmp_path / 'no'}: no such folder; --data-dir takes a folder with the "
+        "four IDX files of MNIST or of a set like it (see data/README.md)\n"
+    )
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_misspelt_option_is_told_without_loading_tensorflow(small):
+    code = (
+        "import sys, train_rnn\n"
+        "try: train_rnn.main(['--unit', '3'])\n"
+        "except SystemExit as e: print(e.code, 'tensorflow' in sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=str(PROJECT_DIR),
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout == "2 False\n"
+    assert process.stderr.startswith("error: unrecognized arguments: --unit")
+
+
+def test_bad_data_is_told_without_loading_tensorflow(tmp_path):
+    code = (
+        f"import sys, train_rnn\n"
+        f"print(train_rnn.main(['--data-dir', {str(tmp_path)!r}]))\n"
+        f"print('tensorflow' in sys.modules)"
+    )
+    out = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=str(PROJECT_DIR),
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert out == "2\nFalse\n"
+
+
+def test_importing_has_no_side_effect():
+    code = (
+        "import sys, random, numpy\n"
+        "before = random.getstate(), numpy.random.get_state()[1].tolist()\n"
+        "import train_rnn, train_lstm, train_gru_pixel, compare\n"
+        "from seqmnist import cells, classifier, checkpoints, training, figures\n"
+        "after = random.getstate(), numpy.random.get_state()[1].tolist()\n"
+        "print(before == after)\n"
+        "print({'tensorflow', 'matplotlib'} & set(sys.modules))"
+    )
+    out = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=str(PROJECT_DIR), text=True
+    )
+    assert out == "True\nset()\n"
+
+
+def test_ctrl_c_ends_a_run_with_status_130_and_one_line(small, tmp_path):
+    argv = [*small, "--steps", "1000000", "--report-every", "never"]
+    with start(["train_rnn.py", *argv, "--evaluate-every", "never"]) as process:
+        for line in process.stdout:
+            if line.startswith("run folder: "):
+                break
+        (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+        deadline = time.time() + 60
+        while time.time() < deadline:  # until it trains
+            if (folder / "metrics.csv").exists() and (folder / "train").exists():
+                break
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"\ninterrupted after step \d+; what was .* is in .*\n", err)
+    assert "Traceback" not in out + err
+    assert not (folder / "result.txt").exists()
+
+
+def test_data_dir_is_read(small, small_data, tmp_path):
+    assert main("train_rnn", small) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    digest = json.loads((folder / "config.json").read_text())["data_sha256"]
+    assert digest == mnist.load_splits(small_data, 20).digest
+    assert digest != mnist.load_splits().digest
+
+
+def test_init_checkpoint_is_evaluated(small, tmp_path, capsys):
+    """Weights by which every image is a 4 come to the share of fours in the data."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        shapes = {
+            "notebook/rnn/gru_cell/gates/kernel": [33, 10],
+            "notebook/rnn/gru_cell/gates/bias": [10],
+            "notebook/rnn/gru_cell/candidate/kernel": [33, 5],
+            "notebook/rnn/gru_cell/candidate/bias": [5],
+            "rnn/output/w": [5, 10],
+        }
+        for variable, shape in shapes.items():
+            tf.get_variable(variable, shape)
+        bias = np.eye(10, dtype=np.float32)[4] * 1000
+        tf.get_variable("rnn/output/b", initializer=bias)
+        session.run(tf.global_variables_initializer())
+        path = tf.train.Saver().save(session, str(tmp_path / "notebook.ckpt"))
+    argv = [*small, "--steps", "0", "--init-checkpoint", path]
+    assert main("train_gru_pixel", argv) == 0
+    result = Result.parse(capsys.readouterr().out.splitlines()[-1])
+    labels = mnist.load_splits().test.labels[:NUM_SMALL_TEST]
+    assert result.test_correct == f"{(labels == 4).sum()}/{NUM_SMALL_TEST}"
+
+
+def test_evaluation_batch_size_is_used(small, monkeypatch):
+    from seqmnist import training
+
+    sizes = []
+    evaluation_batches = training.evaluation_batches
+
+    def recording(split, view, size):
+        for batch in evaluation_batches(split, view, size):
+            sizes.append(len(batch.labels))
+            yield batch
+
+    monkeypatch.setattr(training, "evaluation_batches", recording)
+    argv = [*small, "--evaluate-every", "never", "--evaluation-batch-size", "60"]
+    assert main("train_rnn", argv) == 0
+    assert sizes == [60, 60, 10]
+
+
+@pytest.mark.parametrize(
+    "every, steps", [("1", range(1, 13)), ("5", [5, 10]), ("0", [])]
+)
+def test_summary_every_counts_the_summaries(every, steps, small, tmp_path):
+    assert main("train_rnn", [*small, "--summary-every", every]) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    (path,) = (folder / "train").iterdir()
+    found = [
+        event.step
+        for event in tf.train.summary_iterator(str(path))
+        if [value.tag for value in event.summary.value] == ["loss", "accuracy"]
+    ]
+    assert found == list(steps)
+
+
+def test_show_without_a_screen_says_where_the_figure_is(small, monkeypatch, capsys):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert main("train_rnn", [*small, "--show"]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"--show: no screen found; the curves are in .*png\n", err)
+    assert out.splitlines()[-1].startswith("result ")
+
+
+def test_a_terminal_gets_a_progress_bar(small):
+    """Under a pseudo-terminal: loss, accuracy and examples/s, and the same lines."""
+    primary, secondary = pty.openpty()
+    size = struct.pack("HHHH", 40, 120, 0, 0)  # rows, columns, not used, not used
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, size)
+    command = [sys.executable, str(PROJECT_DIR / "train_rnn.py"), *small]
+    process = subprocess.Popen(command, stdout=secondary, stderr=secondary)
+    os.close(secondary)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(primary, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not chunk:
+            break
+        text += chunk
+    os.close(primary)
+    assert process.wait(timeout=60) == 0
+    text = text.decode()
+    assert re.search(r"12/12 .*loss \d\.\d+, accuracy \d\.\d+, [\d,]+ examples/s", text)
+    assert re.search(r"^result script=train_rnn ", text, re.MULTILINE)

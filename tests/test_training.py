@@ -1,0 +1,241 @@
+"""The loop: what it counts, keeps and repeats."""
+
+import numpy as np
+import pytest
+
+import train_gru_pixel
+import train_lstm
+import train_rnn
+from seqmnist import mnist, training
+from seqmnist import tf1 as tf
+from seqmnist.errors import UserError
+from seqmnist.run_log import read_metrics
+from seqmnist.sequences import VIEWS, as_sequences
+
+SCRIPTS = {
+    "train_rnn": train_rnn,
+    "train_lstm": train_lstm,
+    "train_gru_pixel": train_gru_pixel,
+}
+
+
+@pytest.fixture
+def run(parse, small_data, tmp_path):
+    """Trains a small network in-process; returns result, config and metrics."""
+
+    def run_script(script, *argv):
+        config = parse(
+            script,
+            [
+                *("--data-dir", str(small_data), "--log-dir", str(tmp_path)),
+                *("--validation-size", "20", "--units", "5", "--batch-size", "50"),
+                *argv,
+            ],
+        )
+        splits = mnist.load_splits(config.data_dir, config.validation_size)
+        result = training.train_and_evaluate(config, splits, script.build_graph)
+        folder = tmp_path / config.script / result.run
+        return result, config, read_metrics(folder)
+
+    return run_script
+
+
+def test_evaluate_counts_the_last_short_batch(parse, small_data):
+    """130 images in batches of 50: loss and count as NumPy finds them on all 130."""
+    config = parse(train_rnn, ["--units", "5"])
+    test = mnist.load_splits(small_data, 20).test
+    view = VIEWS["rows"]
+    classifier = train_rnn.build_graph(config)
+    with tf.Session(graph=classifier.graph) as session:
+        session.run(classifier.init_op)
+        feed = {classifier.sequences: as_sequences(test.images, view)}
+        logits = session.run(classifier.logits, feed).astype(np.float64)
+        tallies = [
+            training.evaluate(session, classifier, test, view, size)
+            for size in (50, 1, 130, 500)
+        ]
+    log_sum = np.log(np.exp(logits).sum(1))
+    losses = log_sum - logits[np.arange(130), test.labels]
+    for tally in tallies:
+        assert tally.count == 130
+        assert tally.correct == (logits.argmax(1) == test.labels).sum()
+        assert tally.accuracy == tally.correct / 130
+        assert tally.loss == pytest.approx(losses.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_seed_decides_every_loss_to_the_bit(name, run):
+    argv = ["--view", "rows", "--steps", "14", "--report-every", "1"]
+    argv += ["--evaluate-every", "7", "--evaluate-splits", "validation"]
+
+    def figures(seed):
+        _, _, rows = run(SCRIPTS[name], *argv, "--seed", seed)
+        return [(row["split"], row["loss"], row["correct"]) for row in rows]
+
+    first = figures("1")
+    assert len(first) == 17  # train at 14 steps, validation at 7 and 14, test at 14
+    assert first == figures("1")
+    other = figures("2")
+    assert all(a[1] != b[1] for a, b in zip(first, other))
+
+
+def test_training_learns(run):
+    result, _, rows = run(
+        train_lstm, "--preset", "quick", "--units", "30", "--epochs", "20"
+    )
+    train = [row for row in rows if row["split"] == "train"]
+    assert train[0]["accuracy"] < 0.6 < 0.9 < train[-1]["accuracy"]
+    assert result.test_accuracy > 0.6
+    assert result.test_correct == f"{round(result.test_accuracy * 130)}/130"
+
+
+def test_rows_come_at_the_steps_that_were_asked_for(run):
+    _, _, rows = run(
+        train_rnn,
+        *("--steps", "30", "--report-every", "10steps", "--evaluate-every", "2epochs"),
+        *("--evaluate-splits", "test", "validation"),
+    )
+    found = [(row["step"], row["split"], row["count"]) for row in rows]
+    assert found == [
+        (1, "train", 50),
+        (10, "train", 450),
+        (20, "train", 500),
+        (24, "train", 200),
+        (24, "test", 130),
+        (24, "validation", 20),
+        (30, "train", 300),
+        (30, "test", 130),
+        (30, "validation", 20),
+    ]
+    assert [row["epoch"] for row in rows[:2]] == pytest.approx([1 / 12, 10 / 12], 1e-5)
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+
+
+def test_never_leaves_only_the_final_evaluation(run):
+    _, _, rows = run(
+        train_rnn,
+        *("--steps", "5", "--report-every", "never", "--evaluate-every", "never"),
+    )
+    assert [(row["step"], row["split"]) for row in rows] == [(5, "test")]
+
+
+def test_without_a_validation_split_the_test_split_is_evaluated(run):
+    result, _, rows = run(train_rnn, "--steps", "12", "--validation-size", "0")
+    assert [(row["step"], row["split"]) for row in rows] == [
+        (12, "train"),
+        (12, "test"),
+    ]
+    assert result.test_correct.endswith("/130")
+
+
+def test_no_steps_only_evaluate(run):
+    result, _, rows = run(train_rnn, "--steps", "0")
+    assert result.steps == 0
+    assert [(row["step"], row["split"], row["count"]) for row in rows] == [
+        (0, "test", 130)
+    ]
+
+
+def test_the_last_line_is_the_result(run, capsys):
+    result, _, _ = run(train_rnn, "--steps", "3", "--predict", "7")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == str(result)
+    assert [line for line in lines if line.startswith("test image 7: actual label 9")]
+    logits = next(line for line in lines if line.startswith("  logits "))
+    values = [float(word) for word in logits.split()[1:]]
+    assert len(values) == 10
+    assert f"  predicted label {np.argmax(values)}" in lines
+
+
+def test_a_line_is_printed_per_report(run, capsys):
+    run(train_rnn, "--epochs", "2", "--evaluate-splits", "validation", "test")
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("epoch")]
+    assert len(lines) == 2
+    for epoch, line in enumerate(lines, 1):
+        words = line.split()
+        assert words[:4] == ["epoch", f"{epoch}.00", "step", str(12 * epoch)]
+        for split, count in {
+            "batch": 50,
+            "train": 600,
+            "validation": 20,
+            "test": 130,
+        }.items():
+            accuracy, fraction = words[words.index(split) + 1 :][:2]
+            correct, total = map(int, fraction.strip("()").split("/"))
+            assert total == count
+            assert accuracy == f"{correct / total:.4f}"
+
+
+def test_options_that_do_not_fit_the_data_leave_nothing_behind(run, tmp_path):
+    with pytest.raises(UserError, match="--batch-size 601: .* 600 examples"):
+        run(train_rnn, "--batch-size", "601")
+    with pytest.raises(UserError, match="--predict 130: expected 0 to 129"):
+        run(train_rnn, "--predict", "130")
+    with pytest.raises(UserError, match="no such checkpoint"):
+        run(train_rnn, "--init-checkpoint", str(tmp_path / "none"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_run_keeps_what_was_logged(run, tmp_path, monkeypatch):
+    evaluate = training.evaluate
+    calls = []
+
+    def interrupting(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(*args)
+
+    monkeypatch.setattr(training, "evaluate", interrupting)
+    with pytest.raises(KeyboardInterrupt, match="after step 24; .* is in .*seed0"):
+        run(train_rnn, "--epochs", "5", "--evaluate-splits", "validation")
+    (folder,) = (tmp_path / "train_rnn").iterdir()
+    assert [(r["step"], r["split"]) for r in read_metrics(folder)] == [
+        (12, "train"),
+        (12, "validation"),
+        (24, "train"),
+    ]
+    assert not (folder / "result.txt").exists()
+
+
+def test_the_graph_does_not_grow_with_the_sequence(parse):
+    counts = []
+    for view in ("rows", "pixels"):
+        for script in SCRIPTS.values():
+            classifier = script.build_graph(parse(script, ["--view", view]))
+            counts.append(len(classifier.graph.get_operations()))
+    rows, pixels = counts[:3], counts[3:]
+    assert rows == pixels
+    assert max(counts) < 1000
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_build_graph_has_the_documented_shapes(name, parse):
+    script = SCRIPTS[name]
+    config = parse(script, ["--view", "pixels", "--units", "7"])
+    classifier = script.build_graph(config)
+
+    def shape(tensor):
+        return tensor.shape.as_list()
+
+    assert shape(classifier.sequences) == [None, 784, 1]
+    assert shape(classifier.logits) == [None, 10]
+    assert shape(classifier.logits_per_step) == [None, 784, 10]
+    for scalar in ("loss", "correct_count", "learning_rate"):
+        assert shape(getattr(classifier, scalar)) == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_last_of_the_logits_per_step_are_the_logits(name, parse, splits):
+    script = SCRIPTS[name]
+    classifier = script.build_graph(parse(script, ["--view", "rows", "--units", "7"]))
+    sequences = as_sequences(splits.test.images[:4], VIEWS["rows"])
+    with tf.Session(graph=classifier.graph) as session:
+        session.run(classifier.init_op)
+        last, every = session.run(
+            [classifier.logits, classifier.logits_per_step],
+            {classifier.sequences: sequences},
+        )
+    np.testing.assert_allclose(every[:, -1], last, rtol=1e-5, atol=1e-6)
+    assert np.abs(every[:, 0] - last).max() > 1e-3
