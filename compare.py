@@ -9,6 +9,7 @@ still trains or was stopped, is listed last with what its config.json says.
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -63,18 +64,21 @@ def read_runs(log_dir):
     """Reads all runs below a folder.
 
     Args:
-        log_dir: a `Path`.
+        log_dir: the folder's path.
 
     Returns:
         Two lists: the runs, as `read_run` returns them, the best test accuracy first
         and those without a result last; and a line per folder that cannot be read.
     """
     runs, unreadable = [], []
-    for config_file in sorted(log_dir.rglob(CONFIG_FILE)):
+    for folder, subfolders, files in os.walk(log_dir):
+        if CONFIG_FILE not in files:
+            continue
+        subfolders.clear()  # a run's own
         try:
-            runs.append(read_run(config_file.parent))
+            runs.append(read_run(Path(folder)))
         except (OSError, ValueError) as error:
-            unreadable.append(f"{shown(config_file.parent)}: not read ({error})")
+            unreadable.append(f"{shown(folder)}: not read ({error})")
     runs.sort(key=lambda run: (-run.get("test_accuracy", -1), run["run"]))
     return runs, unreadable
 
@@ -126,10 +130,13 @@ def main(argv=None):
         metavar="DIR",
         help=f"folder to look for runs in (default: {shown(LOG_DIR)})",
     )
-    log_dir = Path(parser.parse_args(argv).log_dir)
-    if not log_dir.is_dir():
+    log_dir = parser.parse_args(argv).log_dir
+    try:
+        os.listdir(log_dir)
+    except OSError as error:
         raise UserError(
-            f"--log-dir {log_dir}: no such folder; give one with runs in it"
+            f"--log-dir {log_dir}: cannot be read as a folder ({error.strerror}); give "
+            "one with runs in it"
         )
     runs, unreadable = read_runs(log_dir)
     for line in unreadable:

@@ -96,7 +96,6 @@ def build_graph(config):
             loss=loss,
             correct_count=correct_count,
             learning_rate=learning_rate,
-            global_step=global_step,
             train_op=train_op,
             init_op=tf.global_variables_initializer(),
         )

@@ -2,10 +2,11 @@
 
 Imports point one way, from the scripts down:
 
-    train_*.py -> training -> run_log, figures        (what happens around the graph)
-    train_*.py -> cells, classifier -> tf1            (the parts of the graph)
-    training   -> batches -> sequences, mnist         (NumPy only, no TensorFlow)
-    everything -> errors
+    train_*.py -> training -> run_log, figures, checkpoints   (around the graph)
+    train_*.py -> cells, classifier                           (the parts of the graph)
+    train_*.py -> options -> option_types                     (the command line)
+    training   -> plan, batches -> sequences -> mnist -> idx  (NumPy only)
+    everything -> errors, paths; what needs TensorFlow -> tf1
 
 Importing any of these modules does nothing else: no seed is set, no file is opened and
 TensorFlow is not loaded before the first graph is built.

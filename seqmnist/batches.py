@@ -1,7 +1,6 @@
 """Seeded epochs of training batches, and batches that count every example once.
 
-Nothing here keeps a position: which examples a step sees follows from the seed and the
-step alone, so a run can go on from any step.
+Which examples a step sees follows from the seed and the step alone.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ class Batch(NamedTuple):
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     """The number of full batches in a split.
 
-    The examples that do not fill a batch, others in each epoch, are left out of it.
+    Each epoch leaves out the examples that do not fill a batch; which ones, changes
+    with the permutation.
 
     Args:
         num_examples: size of the training split.
@@ -56,9 +56,8 @@ def training_batches(
     batch_size: int,
     seed: int,
     num_steps: int,
-    first_step: int = 0,
 ) -> Iterator[Batch]:
-    """Yields the batches of steps `first_step` to `num_steps - 1`.
+    """Yields the batches of a run, one per step.
 
     Each epoch is a new permutation of the split, drawn from `(seed, epoch)` by NumPy's
     legacy generator, whose stream is the same in every NumPy version.
@@ -69,7 +68,6 @@ def training_batches(
         batch_size: examples per step, at most the size of the split.
         seed: of the run, 0 to 2**32 - 1.
         num_steps: steps of the whole run.
-        first_step: steps already done.
 
     Yields:
         One `Batch` of exactly `batch_size` examples per step.
@@ -81,7 +79,7 @@ def training_batches(
     num_examples = len(sequences)
     per_epoch = steps_per_epoch(num_examples, batch_size)
     permutation_epoch = -1
-    for step in range(first_step, num_steps):
+    for step in range(num_steps):
         epoch, position = divmod(step, per_epoch)
         if epoch != permutation_epoch:
             generator = np.random.RandomState([seed, epoch])

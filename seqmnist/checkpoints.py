@@ -17,11 +17,7 @@ READOUT_NAMES = (
 )
 
 # The scopes TF1's cells write under; LSTMCell and BasicLSTMCell share their equations.
-CELL_NAMES = (
-    ("basic_rnn_cell",),
-    ("lstm_cell", "basic_lstm_cell"),
-    ("gru_cell",),
-)
+CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
 
 # What Adam adds to a checkpoint for each weight.
 SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
@@ -32,7 +28,7 @@ def load_weights(path, variables, cell_name, session):
 
     Cell variables are found by the end of their name, from the cell's scope on
     (`rnn/internal/rnn/gru_cell/gates/kernel` serves `rnn/gru_cell/gates/kernel`),
-    under `cell_name` or TF1's name of the same cell; the readout under the names the
+    under `cell_name` or the name of one of TF1's cells; the readout under the names the
     notebooks gave it. Optimizer slots and the step are not read: training starts anew
     from the weights.
 
@@ -43,44 +39,55 @@ def load_weights(path, variables, cell_name, session):
         cell_name: the scope of the cell's variables, as `--cell-name` sets it.
         session: where to set them; they need not be initialized.
 
-    Returns:
-        The checkpoint's prefix.
-
     Raises:
         UserError: there is no readable checkpoint; a variable is not in it, or there
             more than once; or it has another shape.
     """
-    prefix, saved = _read(path)
+    saved = _read(path)
     values = [_find(saved, variable, cell_name, path) for variable in variables]
     for variable, value in zip(variables, values):
         variable.load(value, session)
-    return prefix
 
 
 def _read(path):
-    """The prefix and the weights of the checkpoint that a user's path means."""
-    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
-    if os.path.isdir(path):
-        prefix = tf.train.latest_checkpoint(path)
-        if prefix is None:
-            raise UserError(
-                f"--init-checkpoint {path}: the folder names no checkpoint "
-                "(no file `checkpoint`); give a checkpoint's prefix, like model.ckpt-10"
-            )
-    if not tf.train.checkpoint_exists(prefix):
-        raise UserError(
-            f"--init-checkpoint {path}: no such checkpoint; expected the prefix of a "
-            "file PREFIX.index, like model.ckpt-10"
-        )
+    """The weights by name of the checkpoint that a user's path means."""
     try:
+        prefix = _prefix(path)
         reader = tf.train.NewCheckpointReader(prefix)
         shapes = reader.get_variable_to_shape_map()
         # Scalars are steps and powers of beta, not weights.
         names = sorted(n for n in shapes if shapes[n] and not SLOT_NAMES.search(n))
-        return prefix, {name: reader.get_tensor(name) for name in names}
+        return {name: reader.get_tensor(name) for name in names}
     except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--init-checkpoint {path}: cannot be read ({reason})")
+
+
+def _prefix(path):
+    """The prefix of the checkpoint's files, of which PREFIX.index is one."""
+    if not os.path.isdir(path):
+        prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
+        if os.path.isfile(prefix + ".index") or os.path.isfile(prefix):
+            return prefix
+        raise UserError(
+            f"--init-checkpoint {path}: no such checkpoint; expected the prefix of a "
+            "file PREFIX.index, like model.ckpt-10"
+        )
+    state = tf.train.get_checkpoint_state(path)
+    if state is None:
+        raise UserError(
+            f"--init-checkpoint {path}: no readable file `checkpoint` in this folder "
+            "names the latest one; give a checkpoint's prefix, like model.ckpt-10"
+        )
+    latest = state.model_checkpoint_path
+    # A folder that was moved names its files where they were.
+    for prefix in (latest, os.path.join(path, os.path.basename(latest))):
+        if os.path.isfile(prefix + ".index") or os.path.isfile(prefix):
+            return prefix
+    raise UserError(
+        f"--init-checkpoint {path}: its file `checkpoint` names {latest}, which does "
+        "not exist; give a checkpoint's prefix, like model.ckpt-10"
+    )
 
 
 def _find(saved, variable, cell_name, path):
@@ -116,7 +123,6 @@ def _candidates(name, saved, cell_name):
             return [readout[name]]
     if name in READOUT_NAMES[0]:
         return []
-    aliases = next((names for names in CELL_NAMES if cell_name in names), (cell_name,))
-    within_cell = name.split(f"{cell_name}/", 1)[1]
-    endings = tuple(f"/{alias}/{within_cell}" for alias in aliases)
-    return [n for n in saved if ("/" + n).endswith(endings)]
+    within_cell = f"/{name}".split(f"/{cell_name}/", 1)[1]
+    endings = tuple(f"/{cell}/{within_cell}" for cell in (cell_name, *CELL_NAMES))
+    return [n for n in saved if f"/{n}".endswith(endings)]

@@ -14,7 +14,7 @@ MAX_PIXEL = 255.0
 Classifier = namedtuple(
     "Classifier",
     "graph sequences labels logits logits_per_step loss correct_count "
-    "learning_rate global_step train_op init_op",
+    "learning_rate train_op init_op",
 )
 
 

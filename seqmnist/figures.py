@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,23 @@ from seqmnist.run_log import read_metrics
 CURVES_FILE = "curves.png"
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; beside the colour,
-# each split has its own line style.
+# each split has its own line style and marker, hollow so that none hides another.
 STYLES = {
-    "train": {"color": "#0072B2", "linestyle": "-"},
-    "validation": {"color": "#E69F00", "linestyle": "--"},
-    "test": {"color": "#009E73", "linestyle": ":"},
+    "train": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    "validation": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
+    "test": {"color": "#009E73", "linestyle": ":", "marker": "^"},
 }
+
+
+def prepare() -> None:
+    """Imports matplotlib, so that a run fails at its start if it cannot be imported.
+
+    A Jupyter kernel passes the name of its own backend on to what it starts, where it
+    means nothing and makes the import fail; it is dropped.
+    """
+    if os.environ.get("MPLBACKEND", "").startswith("module://"):
+        del os.environ["MPLBACKEND"]
+    import matplotlib.figure  # noqa: F401
 
 
 def save_curves(folder: Path) -> Path:
@@ -37,8 +49,8 @@ def save_curves(folder: Path) -> Path:
     FigureCanvasAgg(figure)
     _draw_curves(figure, folder)
     path = folder / CURVES_FILE
-    partial = path.with_name("partial-" + path.name)
-    figure.savefig(partial, dpi=100)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png", dpi=100)
     partial.replace(path)
     return path
 
@@ -54,7 +66,7 @@ def show_curves(folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(12, 4.5))
-    if type(figure.canvas).__name__ == "FigureCanvasAgg":
+    if figure.canvas.required_interactive_framework is None:
         path = folder / CURVES_FILE
         print(f"--show: no screen found; the curves are in {path}", file=sys.stderr)
     else:
@@ -72,8 +84,8 @@ def _draw_curves(figure: Any, folder: Path) -> None:
         for split, style in STYLES.items():
             points = [(r["epoch"], r[column]) for r in rows if r["split"] == split]
             if points:
-                marker = "o" if len(points) < 30 else None
-                axes.plot(*zip(*points), label=split, marker=marker, ms=3, **style)
+                size = 6 if len(points) < 30 else 0
+                axes.plot(*zip(*points), label=split, mfc="none", ms=size, **style)
         axes.set_xlabel("epochs")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

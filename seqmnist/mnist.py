@@ -1,22 +1,16 @@
-"""MNIST's IDX files as verified NumPy splits.
-
-The file format is described by its authors beside the data set (LeCun, Cortes and
-Burges, "The MNIST database of handwritten digits", 1998): a big-endian header (two zero
-bytes, a type code, the number of dimensions, each dimension as int32), then the values.
-"""
+"""MNIST, or a set like it, as verified NumPy splits."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import zlib
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from seqmnist.errors import UserError
+from seqmnist.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.paths import DATA_DIR
 
 IMAGE_SIZE = 28  # pixels, height and width
@@ -57,17 +51,7 @@ FILE_NAMES = {
     ),
 }
 
-# Type code and number of dimensions, the third and fourth byte of an IDX file.
-IMAGES_MAGIC = 0x00000803  # uint8 [n, 28, 28]
-LABELS_MAGIC = 0x00000801  # uint8 [n]
-QMNIST_LABELS_MAGIC = 0x00000C02  # int32 [n, 8]; the first column is the class
-QMNIST_COLUMNS = 8
-
-GZIP_MAGIC = b"\x1f\x8b"
-# Deflate cannot expand a byte to more than 1,032 (zlib's technical details), so a
-# header that promises more than that lies.
-MAX_GZIP_RATIO = 1032
-CHUNK_SIZE = 1 << 20  # bytes read at a time, so that a lying header allocates nothing
+QMNIST_COLUMNS = 8  # of which the first is the class
 
 
 class Split(NamedTuple):
@@ -118,46 +102,51 @@ def load_splits(
             `validation_size` leaves nothing to train on.
     """
     folder = Path(data_dir)
-    if not folder.is_dir():
+    try:
+        os.listdir(folder)
+    except OSError as error:
         raise UserError(
-            f"{folder}: no such folder; --data-dir takes a folder with the four IDX "
-            "files of MNIST or of a set like it (see data/README.md)"
+            f"{folder}: cannot be read as a folder ({error.strerror}); --data-dir "
+            "takes a folder with the four IDX files of MNIST or of a set like it (see "
+            "data/README.md)"
         )
-    digests = {}
-    arrays = {}
-    for kind in FILE_NAMES:
-        path = find_file(folder, kind)
-        read = read_images if kind.endswith("images") else read_labels
-        arrays[kind], digests[kind] = read(path)
-        is_shipped = folder.resolve() == DATA_DIR
-        if is_shipped and digests[kind] != SHIPPED_SHA256[kind]:
-            raise UserError(
-                f"{path}: SHA-256 of the contents is {digests[kind]}, expected "
-                f"{SHIPPED_SHA256[kind]}; restore the file (git checkout data/), and "
-                "keep other data sets in a folder of their own (--data-dir)"
-            )
-    for name in ("train", "test"):
-        num_images = len(arrays[f"{name}-images"])
-        num_labels = len(arrays[f"{name}-labels"])
-        if num_images != num_labels:
-            raise UserError(
-                f"{folder}: {num_images} {name} images but {num_labels} {name} labels; "
-                "both files must come from the same data set"
-            )
-    num_train = len(arrays["train-images"])
+    (images, labels), train_digests = _read_pair(folder, "train")
+    test, test_digests = _read_pair(folder, "test")
+    num_train = len(labels)
     if not 0 <= validation_size < num_train:
         raise UserError(
             f"--validation-size {validation_size}: expected 0 to {num_train - 1}, as "
             f"{folder} holds {num_train} training images and one must remain"
         )
-    images, labels = arrays["train-images"], arrays["train-labels"]
-    digest = hashlib.sha256("".join(digests[k] for k in sorted(digests)).encode())
+    digest = hashlib.sha256((train_digests + test_digests).encode())
     return Splits(
         train=Split(images[validation_size:], labels[validation_size:]),
         validation=Split(images[:validation_size], labels[:validation_size]),
-        test=Split(arrays["test-images"], arrays["test-labels"]),
+        test=test,
         digest=digest.hexdigest(),
     )
+
+
+def _read_pair(folder: Path, name: str) -> tuple[Split, str]:
+    """Reads images and labels of "train" or "test", and their joined digests."""
+    images, images_digest = read_images(find_file(folder, f"{name}-images"))
+    labels, labels_digest = read_labels(find_file(folder, f"{name}-labels"))
+    if folder.resolve() == DATA_DIR:
+        digests = {f"{name}-images": images_digest, f"{name}-labels": labels_digest}
+        for kind, digest in digests.items():
+            if digest != SHIPPED_SHA256[kind]:
+                raise UserError(
+                    f"{find_file(folder, kind)}: SHA-256 of the contents is {digest}, "
+                    f"expected {SHIPPED_SHA256[kind]}; restore the file (git checkout "
+                    "data/), and keep other data sets in a folder of their own "
+                    "(--data-dir)"
+                )
+    if len(images) != len(labels):
+        raise UserError(
+            f"{folder}: {len(images)} {name} images but {len(labels)} {name} labels; "
+            "both files must come from the same data set"
+        )
+    return Split(images, labels), images_digest + labels_digest
 
 
 def find_file(folder: Path, kind: str) -> Path:
@@ -175,7 +164,7 @@ def find_file(folder: Path, kind: str) -> Path:
     """
     for name in FILE_NAMES[kind]:
         for candidate in (folder / name, folder / (name + ".gz")):
-            if candidate.is_file():
+            if os.path.isfile(candidate):
                 return candidate
     raise UserError(
         f"{folder / FILE_NAMES[kind][0]}.gz: no such file, nor without .gz; "
@@ -196,13 +185,14 @@ def read_images(path: Path) -> tuple[np.ndarray, str]:
     Raises:
         UserError: the file is not a complete IDX file of 28 x 28 images.
     """
-    shape, values, digest = _read_idx(path, {IMAGES_MAGIC: "images"})
-    if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+    images, digest = read_idx(path, {UINT8_CUBE: "images"})
+    height, width = images.shape[1:]
+    if (height, width) != (IMAGE_SIZE, IMAGE_SIZE):
         raise UserError(
-            f"{path}: images of {shape[1]} x {shape[2]} pixels; "
+            f"{path}: images of {height} x {width} pixels; "
             f"expected {IMAGE_SIZE} x {IMAGE_SIZE}"
         )
-    return np.frombuffer(values, np.uint8).reshape(shape), digest
+    return images, digest
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, str]:
@@ -218,17 +208,15 @@ def read_labels(path: Path) -> tuple[np.ndarray, str]:
     Raises:
         UserError: the file is not a complete IDX file of labels from 0 to 9.
     """
-    shape, values, digest = _read_idx(
-        path, {LABELS_MAGIC: "labels", QMNIST_LABELS_MAGIC: "QMNIST labels"}
+    labels, digest = read_idx(
+        path, {UINT8_VECTOR: "labels", INT32_MATRIX: "QMNIST labels"}
     )
-    if len(shape) == 1:
-        labels = np.frombuffer(values, np.uint8)
-    else:
-        if shape[1] != QMNIST_COLUMNS:
+    if labels.ndim == 2:
+        if labels.shape[1] != QMNIST_COLUMNS:
             raise UserError(
-                f"{path}: {shape[1]} columns; expected QMNIST's {QMNIST_COLUMNS}"
+                f"{path}: {labels.shape[1]} columns; expected QMNIST's {QMNIST_COLUMNS}"
             )
-        labels = np.frombuffer(values, ">i4").reshape(shape)[:, 0]
+        labels = labels[:, 0]
     wrong = np.flatnonzero((labels < 0) | (labels >= NUM_CLASSES))
     if wrong.size:
         raise UserError(
@@ -236,79 +224,3 @@ def read_labels(path: Path) -> tuple[np.ndarray, str]:
             f"expected labels from 0 to {NUM_CLASSES - 1}"
         )
     return labels.astype(np.uint8), digest
-
-
-def _read_idx(path: Path, kinds: dict[int, str]) -> tuple[tuple[int, ...], bytes, str]:
-    """Reads shape, value bytes and digest of an IDX file of one of the given kinds."""
-    try:
-        with open(path, "rb") as raw:
-            file_size = os.fstat(raw.fileno()).st_size
-            if not file_size:
-                raise UserError(f"{path}: the file is empty; expected IDX data")
-            is_gzip = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            if path.suffix == ".gz" and not is_gzip:
-                raise UserError(f"{path}: not a gzip file, although its name says so")
-            if not is_gzip:
-                return _parse_idx(path, raw, file_size, kinds)
-            with gzip.GzipFile(fileobj=raw) as unzipped:
-                max_size = file_size * MAX_GZIP_RATIO
-                return _parse_idx(path, cast(IO[bytes], unzipped), max_size, kinds)
-    except (EOFError, zlib.error, OSError) as error:
-        # The gzip module reports what is wrong in its data as an OSError without errno.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f"{path}: cannot be read ({error.strerror})")
-        raise UserError(f"{path}: broken gzip data ({error}); fetch the file again")
-
-
-def _parse_idx(
-    path: Path, stream: IO[bytes], max_size: int, kinds: dict[int, str]
-) -> tuple[tuple[int, ...], bytes, str]:
-    """Parses an open IDX file that can hold no more than `max_size` bytes."""
-    expected = " or ".join(f"0x{magic:08x} ({kinds[magic]})" for magic in kinds)
-    header = stream.read(4)
-    magic = int.from_bytes(header, "big")
-    if len(header) < 4 or magic not in kinds:
-        raise UserError(
-            f"{path}: magic number 0x{header.hex()}; expected {expected}: "
-            "this is not the IDX file its name says"
-        )
-    num_dimensions = magic & 0xFF
-    dimensions = stream.read(4 * num_dimensions)
-    if len(dimensions) < 4 * num_dimensions:
-        raise UserError(
-            f"{path}: truncated within the header; "
-            f"expected {4 + 4 * num_dimensions} bytes of it"
-        )
-    header += dimensions
-    shape = tuple(int(n) for n in np.frombuffer(dimensions, ">u4"))
-    item_size = 4 if magic == QMNIST_LABELS_MAGIC else 1
-    num_bytes = item_size
-    for n in shape:
-        num_bytes *= n
-    if shape[0] == 0:
-        raise UserError(f"{path}: the header announces 0 {kinds[magic]}; expected some")
-    announced = f"{num_bytes} bytes for {' x '.join(map(str, shape))} {kinds[magic]}"
-    if num_bytes > max_size:
-        raise UserError(
-            f"{path}: truncated: the header announces {announced}, "
-            "more than the file can hold"
-        )
-    digest = hashlib.sha256(header)
-    chunks = []
-    remaining = num_bytes
-    while remaining:
-        chunk = stream.read(min(remaining, CHUNK_SIZE))
-        if not chunk:
-            raise UserError(
-                f"{path}: truncated: the header announces {announced}, "
-                f"found {num_bytes - remaining}"
-            )
-        digest.update(chunk)
-        chunks.append(chunk)
-        remaining -= len(chunk)
-    if stream.read(1):
-        raise UserError(
-            f"{path}: trailing bytes behind the {announced} that the header announces"
-        )
-    return shape, b"".join(chunks), digest.hexdigest()

@@ -7,11 +7,11 @@ prefixes with the option's name.
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from typing import Any, Callable
+from typing import Callable
 
 NEVER = "never"
+MAX_FLOAT32 = 3.4028234e38
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
@@ -30,18 +30,20 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
     return convert
 
 
-def number(above: float | None = None, maximum: float = math.inf) -> Callable[..., Any]:
-    """A finite number, above `above` and at most `maximum` where these are given."""
-    limits = "" if above is None else f" above {above:g}"
-    limits += "" if maximum == math.inf else f", at most {maximum:g}"
+def number(
+    above: float | None = None, maximum: float = MAX_FLOAT32
+) -> Callable[[str], float]:
+    """A number that float32 can hold, above `above` and at most `maximum`."""
+    limits = "" if above is None else f" above {above:g},"
+    limits += f" at most {maximum:g}"
 
     def convert(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            value = math.nan
-        is_above = above is None or value > above
-        if not (math.isfinite(value) and is_above and value <= maximum):
+            value = float("nan")
+        is_above = value >= -MAX_FLOAT32 if above is None else value > above
+        if not (is_above and value <= maximum):
             raise argparse.ArgumentTypeError(
                 f"found {text!r}; expected a number{limits}"
             )
@@ -80,13 +82,32 @@ def interval_in_steps(text: str, steps_per_epoch: int) -> int:
 
 
 def number_or_uniform(text: str) -> float | str:
-    """A finite number, or `uniform`."""
-    return text if text == "uniform" else number()(text)
+    """A number that float32 can hold, or `uniform`."""
+    try:
+        return text if text == "uniform" else number()(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or uniform")
 
 
 def index_or_none(text: str) -> int | None:
     """A whole number of at least 0, or `none`."""
-    return None if text == "none" else whole_number(0)(text)
+    try:
+        return None if text == "none" else whole_number(0)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or none")
+
+
+def path(text: str) -> str:
+    """A path that is not empty and that TensorFlow can spell (UTF-8)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; expected a path in UTF-8 (check the locale)"
+        )
+    if not text:
+        raise argparse.ArgumentTypeError("found ''; expected a path")
+    return text
 
 
 def scope_name(text: str) -> str:

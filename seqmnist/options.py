@@ -22,6 +22,7 @@ from seqmnist.option_types import (
     interval,
     number,
     number_or_uniform,
+    path,
     scope_name,
     whole_number,
 )
@@ -54,13 +55,15 @@ DEFAULTS: dict[str, Any] = {
     "show": False,
 }
 
+PRESET_HELP = "a named set of values; options given beside it win"
+
 # Group -> option -> help text and what argparse needs to know. An option without a
 # value in `DEFAULTS`, the script or its presets is not an option of that script.
 OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "data": {
         "data_dir": (
             "folder with the four IDX files, gzip or raw, of MNIST or a set like it",
-            {"metavar": "DIR"},
+            {"type": path, "metavar": "DIR"},
         ),
         "validation_size": (
             "training images held out for validation, from the front, 0 or more",
@@ -77,7 +80,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"type": whole_number(1, 4096), "metavar": "N"},
         ),
         "forget_bias": (
-            "added to the forget gate before the sigmoid, any number",
+            "train_lstm.py only: added to the forget gate before the sigmoid",
             {"type": number(), "metavar": "X"},
         ),
         "cell_name": (
@@ -96,7 +99,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "init_checkpoint": (
             "start from the weights of this TensorFlow checkpoint, such as one that a "
             "TF1 notebook wrote",
-            {"metavar": "PATH"},
+            {"type": path, "metavar": "PATH"},
         ),
     },
     "optimizer (Adam)": {
@@ -132,7 +135,8 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"type": whole_number(0), "metavar": "N"},
         ),
         "report_every": (
-            "print a line and keep the training figures: 50steps, 1epoch, never, ...",
+            "print a line and keep the training figures: 50steps (and after the first "
+            "step), 1epoch, never, ...",
             {"type": interval, "metavar": "EVERY"},
         ),
         "evaluate_every": (
@@ -155,7 +159,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         ),
         "log_dir": (
             "the run gets a new folder in DIR/SCRIPT/",
-            {"metavar": "DIR"},
+            {"type": path, "metavar": "DIR"},
         ),
         "summary_every": (
             "steps between loss and accuracy summaries for TensorBoard, 0 for none",
@@ -182,8 +186,12 @@ class OneLineParser(argparse.ArgumentParser):
         if match:
             known = [s for action in self._actions for s in action.option_strings]
             near = difflib.get_close_matches(match.group(1), known, n=1)
-            if near:
+            if match.group(1) == "--forget-bias":
+                message += "; only train_lstm.py has this one"
+            elif near:
                 message += f"; did you mean {near[0]}?"
+        if message.endswith("expected one argument"):
+            message += " (one that begins with - is given as --option=-1e-3)"
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
@@ -221,8 +229,7 @@ def make_parser(
     parser.add_argument(
         "--preset",
         choices=list(presets),
-        help="a named set of values, listed below; options given beside it win "
-        f"(default: {first})",
+        help=f"{PRESET_HELP} (default: {first})",
     )
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
@@ -270,6 +277,7 @@ def parse(
     if "epochs" in given or "steps" in given:
         values.update(epochs=None, steps=None)
     values.update(given)
+    values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
     command = " ".join(shlex.quote(word) for word in [f"{script}.py", *argv])
     return argparse.Namespace(script=script, command=command, preset=preset, **values)
 

@@ -94,7 +94,7 @@ class Result(NamedTuple):
         Raises:
             ValueError: it is not a result line.
         """
-        head, *words = line.split()
+        head, *words = line.split() or [""]
         pairs = [word.split("=", 1) for word in words]
         if head != "result" or [pair[0] for pair in pairs] != list(cls._fields):
             raise ValueError(f"not a result line: {line!r}")
@@ -146,15 +146,15 @@ class RunLog:
         )
         self._metrics.flush()
 
-    def add_summary(self, split: str, step: int, loss: float, accuracy: float) -> None:
-        """Adds the scalars `loss` and `accuracy` to a split's TensorBoard events.
+    def add_summary(self, split: str, step: int, **scalars: float) -> None:
+        """Adds scalars to a split's TensorBoard events, tagged with their names.
 
         The protocol buffer is filled by hand, as `tf.summary.scalar` would let the name
         scope decide the tag, and would need the loss computed a second time.
         """
         values = [
-            tf.Summary.Value(tag="loss", simple_value=loss),
-            tf.Summary.Value(tag="accuracy", simple_value=accuracy),
+            tf.Summary.Value(tag=tag, simple_value=value)
+            for tag, value in scalars.items()
         ]
         self._writer(split).add_summary(tf.Summary(value=values), step)
 

@@ -4,8 +4,8 @@
 
 stands for `import tensorflow.compat.v1 as tf`. The difference: TensorFlow takes seconds
 to import, so that happens at the first `tf.something`, when options and data have been
-checked; and what it prints about itself on the way is held back (oneDNN, CPU features,
-missing CUDA), while real warnings and errors pass.
+checked; and what it says about itself on the way is held back (oneDNN, CPU features,
+missing CUDA, deprecations), while errors pass.
 
 Every graph here is built inside an explicit `tf.Graph()`, so TensorFlow 2's eager mode
 is never met and nothing global has to be switched off.
@@ -19,8 +19,9 @@ import tempfile
 
 from seqmnist.errors import UserError
 
-# What TensorFlow 1.15 and 2.21 say on stderr at start-up on a machine without a GPU.
-# Found by running both; no environment variable silences the first three.
+# What TensorFlow 1.15 and 2.21 say on stderr at start-up on a machine without a GPU,
+# found by running both. Some of it precedes TF_CPP_MIN_LOG_LEVEL, and the variable that
+# silences oneDNN's notice does so by computing in another way.
 START_UP_NOTICES = re.compile(
     r"All log messages before absl::InitializeLog"
     r"|oneDNN custom operations are on"
@@ -45,7 +46,7 @@ def _tensorflow():
     """The module `tensorflow.compat.v1`."""
     name = "tensorflow.compat.v1"
     if name not in sys.modules:
-        # Level 2 keeps errors and drops information and warnings of the C++ side.
+        # Level 2 keeps the errors of the C++ side, not its information and warnings.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         try:
             _import_quietly(name)
@@ -66,18 +67,16 @@ def _import_quietly(name):
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
-        is_imported = False
         try:
             tensorflow = importlib.import_module(name)
             tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
             # Would otherwise report a missing CUDA driver at the first Session.
             tensorflow.config.experimental.list_physical_devices("GPU")
-            is_imported = True
         finally:
             sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
             captured.seek(0)
             for line in captured.read().decode(errors="replace").splitlines(True):
-                if not (is_imported and START_UP_NOTICES.search(line)):
+                if not START_UP_NOTICES.search(line):
                     sys.stderr.write(line)

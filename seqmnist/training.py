@@ -5,86 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import numpy as np
 from tqdm import tqdm
 
 from seqmnist import figures
 from seqmnist import tf1 as tf
-from seqmnist.batches import (
-    Batch,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from seqmnist.batches import Batch, evaluation_batches, training_batches
 from seqmnist.checkpoints import load_weights
 from seqmnist.errors import UserError
 from seqmnist.mnist import Split, Splits
-from seqmnist.option_types import interval_in_steps
 from seqmnist.paths import shown
+from seqmnist.plan import Plan, make_plan
 from seqmnist.run_log import Result, RunLog
 from seqmnist.sequences import VIEWS, View, as_sequences
 from seqmnist.tally import Tally
-
-
-class Plan(NamedTuple):
-    """How long to train, and at which steps to report and to evaluate.
-
-    Attributes:
-        num_steps: updates of the whole run.
-        steps_per_epoch: updates per epoch.
-        report_steps: steps from one report to the next, 0 for never.
-        evaluate_steps: steps from one evaluation to the next, 0 for never.
-        summary_steps: steps from one TensorBoard summary to the next, 0 for never.
-        first_report: whether the first step is reported too.
-    """
-
-    num_steps: int
-    steps_per_epoch: int
-    report_steps: int
-    evaluate_steps: int
-    summary_steps: int
-    first_report: bool
-
-    def is_report(self, step: int) -> bool:
-        """Whether a line is printed when `step` updates are done."""
-        return bool(self.report_steps) and (
-            step % self.report_steps == 0
-            or step == self.num_steps
-            or (step == 1 and self.first_report)
-        )
-
-    def is_evaluation(self, step: int) -> bool:
-        """Whether the splits are evaluated when `step` updates are done."""
-        return bool(self.evaluate_steps) and (
-            step % self.evaluate_steps == 0 or step == self.num_steps
-        )
-
-
-def make_plan(config: Namespace, num_examples: int) -> Plan:
-    """Turns the options' epochs and steps into steps.
-
-    Args:
-        config: with `batch_size`, `epochs` or `steps`, `report_every` and
-            `evaluate_every`.
-        num_examples: size of the training split.
-
-    Returns:
-        The plan.
-
-    Raises:
-        UserError: the training split is smaller than a batch.
-    """
-    per_epoch = steps_per_epoch(num_examples, config.batch_size)
-    return Plan(
-        num_steps=config.epochs * per_epoch if config.steps is None else config.steps,
-        steps_per_epoch=per_epoch,
-        report_steps=interval_in_steps(config.report_every, per_epoch),
-        evaluate_steps=interval_in_steps(config.evaluate_every, per_epoch),
-        summary_steps=config.summary_every,
-        first_report="step" in config.report_every,
-    )
 
 
 def train_and_evaluate(
@@ -104,53 +40,36 @@ def train_and_evaluate(
         UserError: the options do not fit the data, the checkpoint to start from cannot
             be used, or the run folder cannot be made. Nothing is left behind.
     """
-    view = VIEWS[config.view]
     plan = make_plan(config, len(splits.train.labels))
     _check_index(config.predict, len(splits.test.labels))
+    figures.prepare()
     classifier = build_graph(config)
     with tf.Session(graph=classifier.graph) as session:
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         session.run(classifier.init_op)
-        if config.init_checkpoint:
+        if config.init_checkpoint is not None:
             load_weights(config.init_checkpoint, weights, config.cell_name, session)
         classifier.graph.finalize()
-        facts: dict[str, Any] = {
-            "parameters": sum(int(np.prod(w.shape.as_list())) for w in weights),
-            "time_steps": view.time_steps,
-            "input_size": view.input_size,
-            "data_sha256": splits.digest,
-        }
+        num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
+        facts = {"parameters": num_parameters, "data_sha256": splits.digest}
         with RunLog(config, facts, classifier.graph) as run:
-            print(_introduction(config, facts, splits, plan), flush=True)
+            print(_introduction(config, num_parameters, splits, plan))
             print(f"run folder: {shown(run.folder)}", flush=True)
             trainer = _Trainer(config, splits, plan, classifier, session, run)
-            trainer.train()
-            seconds = trainer.seconds
-            test = trainer.latest.get("test") or trainer.evaluate("test")
-            if config.predict is not None:
-                print(
-                    _prediction(session, classifier, splits.test, view, config.predict)
-                )
-            result = Result(
-                script=config.script,
-                preset=config.preset,
-                view=config.view,
-                cell=config.cell_name,
-                units=config.units,
-                parameters=facts["parameters"],
-                seed=config.seed,
-                steps=plan.num_steps,
-                test_accuracy=test.accuracy,
-                test_correct=f"{test.correct}/{test.count}",
-                test_loss=test.loss,
-                seconds=seconds,
-                run=run.folder.name,
-            )
+            try:
+                result = trainer.train_and_test(num_parameters)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    f"after step {trainer.step}; what was logged until then is in "
+                    f"{shown(run.folder)}"
+                ) from None
+    try:
+        if plan.num_steps:
             figures.save_curves(run.folder)
-            run.write_result(result)
-    if config.show:
+    finally:
+        print(result, flush=True)
+    if config.show and plan.num_steps:
         figures.show_curves(run.folder)
-    print(result, flush=True)
     return result
 
 
@@ -194,6 +113,32 @@ class _Trainer:
         self.latest = {}  # split -> its tally after this very step
         self.since_row = Tally()  # over the training batches
 
+    def train_and_test(self, num_parameters: int) -> Result:
+        """Does all steps, evaluates the test split and writes the result."""
+        if self.plan.num_steps:
+            self.train()
+        seconds = self.seconds
+        test = self.latest.get("test") or self.evaluate("test")
+        if self.config.predict is not None:
+            print(self._prediction(self.config.predict))
+        result = Result(
+            script=self.config.script,
+            preset=self.config.preset,
+            view=self.config.view,
+            cell=self.config.cell_name,
+            units=self.config.units,
+            parameters=num_parameters,
+            seed=self.config.seed,
+            steps=self.step,
+            test_accuracy=test.accuracy,
+            test_correct=f"{test.correct}/{test.count}",
+            test_loss=test.loss,
+            seconds=seconds,
+            run=self.run.folder.name,
+        )
+        self.run.write_result(result)
+        return result
+
     def train(self) -> None:
         """Does all steps, reporting and evaluating on the way."""
         batches = training_batches(
@@ -204,17 +149,10 @@ class _Trainer:
             self.plan.num_steps,
         )
         is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-        with tqdm(
-            total=self.plan.num_steps, unit="step", disable=not is_terminal
-        ) as progress:
-            try:
-                for batch in batches:
-                    self._after_step(self._update(batch), progress)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"after step {self.step}; what was logged until then is in "
-                    f"{shown(self.run.folder)}"
-                ) from None
+        total = self.plan.num_steps
+        with tqdm(total=total, unit="step", disable=not is_terminal) as progress:
+            for batch in batches:
+                self._after_step(*self._update(batch), progress)
 
     def evaluate(self, split: str) -> Tally:
         """Evaluates a split by name and keeps its figures for this step."""
@@ -229,7 +167,7 @@ class _Trainer:
         self.paused += time.perf_counter() - started
         self.latest[split] = tally
         self._keep(split, tally)
-        self.run.add_summary(split, self.step, tally.loss, tally.accuracy)
+        self.run.add_summary(split, self.step, loss=tally.loss, accuracy=tally.accuracy)
         return tally
 
     @property
@@ -242,24 +180,38 @@ class _Trainer:
         """Passes over the training split done."""
         return self.step / self.plan.steps_per_epoch
 
-    def _update(self, batch: Batch) -> Tally:
-        """Does one update; loss and count are those of the batch before it."""
+    def _update(self, batch: Batch) -> tuple[Tally, float]:
+        """Does one update.
+
+        Returns the batch's tally, as it was before the update, and the learning rate.
+        """
         classifier = self.classifier
-        _, loss, correct = self.session.run(
-            [classifier.train_op, classifier.loss, classifier.correct_count],
+        _, loss, correct, learning_rate = self.session.run(
+            [
+                classifier.train_op,
+                classifier.loss,
+                classifier.correct_count,
+                classifier.learning_rate,
+            ],
             {classifier.sequences: batch.sequences, classifier.labels: batch.labels},
         )
         self.step += 1
         tally = Tally()
         for each in (tally, self.since_row):
             each.add(loss, correct, len(batch.labels))
-        return tally
+        return tally, learning_rate
 
-    def _after_step(self, batch: Tally, progress: Any) -> None:
+    def _after_step(self, batch: Tally, learning_rate: float, progress: Any) -> None:
         """Summarizes, evaluates and reports as far as it is due after this step."""
         step, plan = self.step, self.plan
         if plan.summary_steps and step % plan.summary_steps == 0:
-            self.run.add_summary("train", step, batch.loss, batch.accuracy)
+            self.run.add_summary(
+                "train",
+                step,
+                loss=batch.loss,
+                accuracy=batch.accuracy,
+                learning_rate=learning_rate,
+            )
         is_evaluation, is_report = plan.is_evaluation(step), plan.is_report(step)
         self.latest = {}
         if is_evaluation or is_report:
@@ -298,6 +250,18 @@ class _Trainer:
         parts += [f"{split} {tally}" for split, tally in self.latest.items()]
         return "  ".join(parts)
 
+    def _prediction(self, index: int) -> str:
+        """Actual label, logits and predicted label of a test image, as three lines."""
+        test = self.splits.test
+        sequences = as_sequences(test.images[index : index + 1], self.view)
+        feed = {self.classifier.sequences: sequences}
+        logits = self.session.run(self.classifier.logits, feed)[0]
+        return (
+            f"test image {index}: actual label {test.labels[index]}\n"
+            f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"
+            f"  predicted label {logits.argmax()}"
+        )
+
 
 def _check_index(index: int | None, num_test: int) -> None:
     """Raises a `UserError` unless `--predict` names a test image or none."""
@@ -309,29 +273,25 @@ def _check_index(index: int | None, num_test: int) -> None:
 
 
 def _introduction(
-    config: Namespace, facts: dict[str, Any], splits: Splits, plan: Plan
+    config: Namespace, num_parameters: int, splits: Splits, plan: Plan
 ) -> str:
     """Two lines on what is about to be trained."""
-    pixels = "1 pixel" if facts["input_size"] == 1 else f"{facts['input_size']} pixels"
+    view = VIEWS[config.view]
+    train, validation, test = (len(split.labels) for split in splits[:3])
+    steps = "no training"
+    if plan.num_steps:
+        steps = f"{_count(plan.num_steps, 'step')} of "
+        steps += f"{_count(config.batch_size, 'image')}, "
+        steps += f"{plan.steps_per_epoch:,} to an epoch"
     return (
-        f"{config.script}, preset {config.preset}: {facts['time_steps']} time steps of "
-        f"{pixels}, {config.cell_name} with {config.units} units, "
-        f"{facts['parameters']:,} parameters\n"
-        f"{plan.num_steps:,} steps of {config.batch_size} images, "
-        f"{plan.steps_per_epoch:,} to an epoch; {len(splits.train.labels):,} training, "
-        f"{len(splits.validation.labels):,} validation, "
-        f"{len(splits.test.labels):,} test images"
+        f"{config.script}, preset {config.preset}: "
+        f"{_count(view.time_steps, 'time step')} of "
+        f"{_count(view.input_size, 'pixel')}, {config.cell_name} with "
+        f"{_count(config.units, 'unit')}, {_count(num_parameters, 'parameter')}\n"
+        f"{steps}; {train:,} training, {validation:,} validation, {test:,} test images"
     )
 
 
-def _prediction(
-    session: Any, classifier: Any, split: Split, view: View, index: int
-) -> str:
-    """Actual label, logits and predicted label of one image, as three lines."""
-    sequences = as_sequences(split.images[index : index + 1], view)
-    logits = session.run(classifier.logits, {classifier.sequences: sequences})[0]
-    return (
-        f"test image {index}: actual label {split.labels[index]}\n"
-        f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"
-        f"  predicted label {logits.argmax()}"
-    )
+def _count(number: int, noun: str) -> str:
+    """A number and its noun: 1 step, 2 steps."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -61,13 +61,6 @@ def test_the_order_is_the_same_in_every_numpy_version(split):
 GOLDEN_BATCHES = [[20, 7, 15, 9, 17], [12, 18, 7, 17, 13]]
 
 
-def test_a_run_can_go_on_from_any_step(split):
-    whole = labels_of(training_batches(split, ROWS, 4, seed=0, num_steps=12))
-    for first in (1, 5, 7, 12):
-        rest = training_batches(split, ROWS, 4, seed=0, num_steps=12, first_step=first)
-        assert labels_of(rest) == whole[first:]
-
-
 def test_evaluation_sees_every_example_once_in_order(split):
     for size in (1, 4, 22, 23, 24, 500):
         batches = list(evaluation_batches(split, ROWS, size))

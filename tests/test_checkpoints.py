@@ -103,10 +103,10 @@ def test_a_checkpoint_of_tf1s_own_cells_predicts_the_same(
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def load_rnn(path, parse):
+def load_rnn(path, parse, *argv):
     """Loads a checkpoint into a small BasicRNN; returns its weights by name."""
     script = reference.NETWORKS["rnn_rows"].script
-    config = parse(script, ["--units", "3"])
+    config = parse(script, ["--units", "3", *argv])
     classifier = script.build_graph(config)
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
@@ -136,6 +136,26 @@ def test_a_prefix_a_file_or_a_folder_names_the_checkpoint(tmp_path, parse, weigh
             np.testing.assert_array_equal(found[key], value)
 
 
+def test_a_folder_may_have_been_moved(tmp_path, parse, weights):
+    folder = tmp_path / "before"
+    folder.mkdir()
+    path = save(folder, weights)
+    moved = tmp_path / "after"
+    folder.rename(moved)
+    (moved / "checkpoint").write_text(f'model_checkpoint_path: "{path}"')
+    found = load_rnn(moved, parse)
+    np.testing.assert_array_equal(found["dense/bias"], weights["dense/bias"])
+
+
+def test_a_cell_of_another_name_is_found(tmp_path, parse, weights):
+    path = save(tmp_path, weights)
+    for name in ("n", "basic_lstm_cell"):
+        found = load_rnn(path, parse, "--cell-name", name)
+        np.testing.assert_array_equal(
+            found[f"rnn/{name}/bias"], weights["rnn/basic_rnn_cell/bias"]
+        )
+
+
 def test_a_bias_per_example_becomes_zeros(tmp_path, parse, weights):
     """Notebook 3's bias, which the softmax cannot see."""
     weights["dense/bias"] = np.full([10, 1], 0.7, np.float32)
@@ -151,7 +171,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, parse, weights):
         return str(error.value)
 
     assert "no such checkpoint" in message(tmp_path / "nothing")
-    assert "names no checkpoint" in message(tmp_path)
+    assert "no readable file `checkpoint` in this folder" in message(tmp_path)
 
     folder = tmp_path / "larger"
     folder.mkdir()
@@ -173,6 +193,13 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, parse, weights):
     twice.update({("b/" + k if "cell" in k else k): v for k, v in weights.items()})
     found = message(save(folder, twice))
     assert "found a/rnn/basic_rnn_cell/kernel and b/rnn/basic_rnn_cell/kernel" in found
+
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "checkpoint").write_bytes(bytes(range(128, 256)))
+    assert "cannot be read" in message(folder)
+    (folder / "checkpoint").write_text('model_checkpoint_path: "gone-12"')
+    assert "gone-12, which does not exist" in message(folder)
 
     folder = tmp_path / "broken"
     folder.mkdir()

@@ -16,7 +16,7 @@ from seqmnist.classifier import (
 )
 
 
-def run(build, feed=None):
+def run(build):
     """Evaluates what `build()` returns in a graph of its own."""
     with tf.Graph().as_default(), tf.Session() as session:
         result = build()

@@ -47,6 +47,19 @@ def test_the_figure_is_a_png_and_nothing_is_left_beside_it(run_folder):
     assert sorted(p.name for p in run_folder.iterdir()) == ["curves.png", "metrics.csv"]
 
 
+def test_show_opens_a_window_where_there_is_a_screen(run_folder, monkeypatch, capsys):
+    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    plt.switch_backend("agg")
+    monkeypatch.setattr(FigureCanvasAgg, "required_interactive_framework", "a screen")
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(len(plt.gcf().axes)))
+    figures.show_curves(run_folder)
+    assert shown == [2]
+    assert not capsys.readouterr().err
+
+
 def test_a_run_without_rows_still_has_a_figure(run_folder):
     (run_folder / "metrics.csv").write_text(METRICS.splitlines()[0] + "\n")
     assert figures.save_curves(run_folder).exists()

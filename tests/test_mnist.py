@@ -128,8 +128,13 @@ def test_a_directory_in_a_files_place_is_a_missing_file(small_data, tmp_path):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere: no such folder"):
+    with pytest.raises(UserError, match=r"nowhere: cannot be read as a folder \(No"):
         mnist.load_splits(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file: cannot be .* \(Not a directory\)"):
+        mnist.load_splits(tmp_path / "file")
+    with pytest.raises(UserError, match=r"cannot be read as a folder \(File name too"):
+        mnist.load_splits(tmp_path / ("n" * 300))
 
 
 @pytest.mark.parametrize("size", [620, 5000])

@@ -131,8 +131,14 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--evaluate-splits"], "expected at least one argument"),
         (["--view", "columns"], "invalid choice: 'columns'"),
         (["--preset", "x"], "invalid choice: 'x'"),
-        (["--predict", "first"], "found 'first'"),
-        (["--readout-bias", "x"], "found 'x'; expected a number"),
+        (["--predict", "first"], "a whole number of at least 0, or none"),
+        (["--readout-bias", "x"], "at most 3.40282e+38, or uniform"),
+        (["--readout-bias", "1e39"], "found '1e39'"),
+        (["--forget-bias", "-1e39"], "expected one argument (one that begins with -"),
+        (["--forget-bias=-1e39"], "found '-1e39'"),
+        (["--log-dir", ""], "--log-dir: found ''; expected a path"),
+        (["--data-dir", "\udcff"], "expected a path in UTF-8"),
+        (["--init-checkpoint="], "--init-checkpoint: found ''"),
         (["--cell-name", "a/b"], "found 'a/b'"),
         (["--summary-every", "-2"], "found '-2'"),
     ],
@@ -153,6 +159,12 @@ def test_only_the_lstm_has_a_forget_bias(parse, capsys):
     for script in (train_rnn, train_gru_pixel):
         with pytest.raises(SystemExit):
             parse(script, ["--forget-bias", "1"])
+        assert "only train_lstm.py has this one" in capsys.readouterr().err
+
+
+def test_a_split_named_twice_is_evaluated_once(parse):
+    argv = ["--evaluate-splits", "test", "validation", "test"]
+    assert parse(train_rnn, argv).evaluate_splits == ["test", "validation"]
 
 
 def test_intervals_have_one_form():
@@ -246,12 +258,12 @@ def test_every_option_has_a_test_of_its_effect():
         assert f"def {function}(" in tests[module.replace("test_", "") or "options"]
 
 
-def test_the_readmes_table_of_options_is_the_parsers(splits):
+def test_the_readmes_table_of_options_is_the_parsers():
     """Names and help texts; a change of either must be made in README.md too."""
     readme = (options.DATA_DIR.parent / "README.md").read_text()
     rows = re.findall(r"^\| `--([a-z-]+)[^|]*` \| (.*?) \|$", readme, re.MULTILINE)
     found = {name.replace("-", "_"): text for name, text in rows}
-    expected = {"preset": found.get("preset")}
+    expected = {"preset": options.PRESET_HELP}
     for group in options.OPTIONS.values():
         for name, (text, _) in group.items():
             expected[name] = text

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -112,8 +113,9 @@ def test_user_errors_are_one_line_status_2_and_leave_nothing(name, small, tmp_pa
     status, out, err = run([f"{name}.py", *small, "--data-dir", str(tmp_path / "no")])
     assert (status, out) == (2, "")
     assert err == (
-        f"error: {tmp_path / 'no'}: no such folder; --data-dir takes a folder with the "
-        "four IDX files of MNIST or of a set like it (see data/README.md)\n"
+        f"error: {tmp_path / 'no'}: cannot be read as a folder (No such file or "
+        "directory); --data-dir takes a folder with the four IDX files of MNIST or of "
+        "a set like it (see data/README.md)\n"
     )
     assert not (tmp_path / "logs").exists()
 
@@ -186,6 +188,30 @@ def test_ctrl_c_ends_a_run_with_status_130_and_one_line(small, tmp_path):
     assert not (folder / "result.txt").exists()
 
 
+def test_ctrl_c_while_tensorflow_loads_is_quiet(small):
+    with start(["train_rnn.py", *small]) as process:
+        time.sleep(1.5)  # TensorFlow needs longer; if not, the run is interrupted later
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"\ninterrupted.*\n", err)
+
+
+def test_a_closed_pipe_is_no_traceback(small):
+    script = PROJECT_DIR / "train_rnn.py"
+    words = [sys.executable, str(script), *small, "--report-every", "1"]
+    command = " ".join(map(shlex.quote, words)) + " | head -n 1"
+    process = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert process.stdout.startswith("train_rnn, preset ")
+    assert not process.stderr
+
+
+def test_a_notebooks_matplotlib_backend_does_no_harm(small, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://not_installed.backend_inline")
+    status, _, err = run(["train_rnn.py", *small])
+    assert (status, err) == (0, "")
+
+
 def test_data_dir_is_read(small, small_data, tmp_path):
     assert main("train_rnn", small) == 0
     (folder,) = run_folders(tmp_path / "logs", "train_rnn")
@@ -244,7 +270,7 @@ def test_summary_every_counts_the_summaries(every, steps, small, tmp_path):
     found = [
         event.step
         for event in tf.train.summary_iterator(str(path))
-        if [value.tag for value in event.summary.value] == ["loss", "accuracy"]
+        if [v.tag for v in event.summary.value] == ["loss", "accuracy", "learning_rate"]
     ]
     assert found == list(steps)
 

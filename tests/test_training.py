@@ -129,19 +129,40 @@ def test_without_a_validation_split_the_test_split_is_evaluated(run):
     assert result.test_correct.endswith("/130")
 
 
+def test_the_seconds_leave_evaluations_out(run, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    evaluate, update = training.evaluate, training._Trainer._update
+
+    def slow_evaluate(*args):
+        now[0] += 1000
+        return evaluate(*args)
+
+    def slow_update(*args):
+        now[0] += 1
+        return update(*args)
+
+    monkeypatch.setattr(training, "evaluate", slow_evaluate)
+    monkeypatch.setattr(training._Trainer, "_update", slow_update)
+    result, _, rows = run(train_rnn, "--epochs", "2")
+    assert result.seconds == 24
+    assert [row["seconds"] for row in rows] == [12, 12, 12, 24, 24, 24]
+
+
 def test_no_steps_only_evaluate(run):
-    result, _, rows = run(train_rnn, "--steps", "0")
+    result, _, rows = run(train_rnn, "--steps", "0", "--batch-size", "601")
     assert result.steps == 0
     assert [(row["step"], row["split"], row["count"]) for row in rows] == [
         (0, "test", 130)
     ]
 
 
-def test_the_last_line_is_the_result(run, capsys):
-    result, _, _ = run(train_rnn, "--steps", "3", "--predict", "7")
+@pytest.mark.parametrize("index, label", [("0", 7), ("7", 9)])
+def test_the_last_line_is_the_result(index, label, run, capsys):
+    result, _, _ = run(train_rnn, "--steps", "3", "--predict", index)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == str(result)
-    assert [line for line in lines if line.startswith("test image 7: actual label 9")]
+    assert f"test image {index}: actual label {label}" in lines
     logits = next(line for line in lines if line.startswith("  logits "))
     values = [float(word) for word in logits.split()[1:]]
     assert len(values) == 10

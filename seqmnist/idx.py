@@ -1,0 +1,126 @@
+"""The IDX file format, gzip or raw.
+
+Described by the authors of MNIST beside the data set (LeCun, Cortes and Burges, "The
+MNIST database of handwritten digits", 1998): a big-endian header (two zero bytes, a
+type code, the number of dimensions, each dimension as uint32), then the values.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import operator
+import os
+import zlib
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+
+from seqmnist.errors import UserError
+
+# Magic numbers: type code and number of dimensions.
+UINT8_VECTOR = 0x00000801
+UINT8_CUBE = 0x00000803
+INT32_MATRIX = 0x00000C02
+DTYPES: dict[int, np.dtype] = {0x08: np.dtype("u1"), 0x0C: np.dtype(">i4")}
+
+GZIP_MAGIC = b"\x1f\x8b"
+# Deflate cannot expand a byte to more than 1,032 (zlib's technical details), so a
+# header that promises more than that lies.
+MAX_GZIP_RATIO = 1032
+CHUNK_SIZE = 1 << 20  # bytes read at a time, so that a lying header allocates nothing
+
+
+def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
+    """Reads an IDX file.
+
+    Args:
+        path: the file, gzip or raw.
+        kinds: what the file may hold: magic number -> name, for messages.
+
+    Returns:
+        The values, read-only, in the header's shape, uint8 or big-endian int32; and the
+        SHA-256 of the decompressed file in hexadecimal.
+
+    Raises:
+        UserError: the file cannot be read, is not one complete IDX file, not of one of
+            the `kinds`, or holds no items.
+    """
+    try:
+        with open(path, "rb") as raw:
+            file_size = os.fstat(raw.fileno()).st_size
+            if not file_size:
+                raise UserError(f"{path}: the file is empty; expected IDX data")
+            is_gzip = raw.read(2) == GZIP_MAGIC
+            raw.seek(0)
+            if path.suffix == ".gz" and not is_gzip:
+                raise UserError(f"{path}: not a gzip file, although its name says so")
+            if not is_gzip:
+                return _parse_idx(path, raw, file_size, kinds)
+            with gzip.GzipFile(fileobj=raw) as unzipped:
+                max_size = file_size * MAX_GZIP_RATIO
+                return _parse_idx(path, cast(IO[bytes], unzipped), max_size, kinds)
+    except (EOFError, zlib.error, OSError) as error:
+        # The gzip module reports what is wrong in its data as an OSError without errno.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path}: cannot be read ({error.strerror})")
+        raise UserError(f"{path}: broken gzip data ({error}); fetch the file again")
+
+
+def _parse_idx(
+    path: Path, stream: IO[bytes], max_size: int, kinds: dict[int, str]
+) -> tuple[np.ndarray, str]:
+    """Parses an open IDX file that can hold no more than `max_size` bytes."""
+    header, shape, dtype, name = _read_header(path, stream, kinds)
+    num_bytes = functools.reduce(operator.mul, shape, dtype.itemsize)
+    announced = f"{num_bytes} bytes for {' x '.join(map(str, shape))} {name}"
+    if num_bytes > max_size:
+        raise UserError(
+            f"{path}: truncated: the header announces {announced}, "
+            "more than the file can hold"
+        )
+    digest = hashlib.sha256(header)
+    chunks = []
+    remaining = num_bytes
+    while remaining:
+        chunk = stream.read(min(remaining, CHUNK_SIZE))
+        if not chunk:
+            raise UserError(
+                f"{path}: truncated: the header announces {announced}, "
+                f"found {num_bytes - remaining}"
+            )
+        digest.update(chunk)
+        chunks.append(chunk)
+        remaining -= len(chunk)
+    if stream.read(1):
+        raise UserError(
+            f"{path}: trailing bytes behind the {announced} that the header announces"
+        )
+    return np.frombuffer(b"".join(chunks), dtype).reshape(shape), digest.hexdigest()
+
+
+def _read_header(
+    path: Path, stream: IO[bytes], kinds: dict[int, str]
+) -> tuple[bytes, tuple[int, ...], np.dtype, str]:
+    """Reads the header: its bytes, and what it says of shape, dtype and kind."""
+    start = stream.read(4)
+    magic = int.from_bytes(start, "big")
+    if len(start) < 4 or magic not in kinds:
+        expected = " or ".join(f"0x{magic:08x} ({kinds[magic]})" for magic in kinds)
+        raise UserError(
+            f"{path}: magic number 0x{start.hex()}; expected {expected}: "
+            "this is not the IDX file its name says"
+        )
+    code, num_dimensions = magic >> 8, magic & 0xFF
+    dimensions = stream.read(4 * num_dimensions)
+    if len(dimensions) < 4 * num_dimensions:
+        raise UserError(
+            f"{path}: truncated within the header; "
+            f"expected {4 + 4 * num_dimensions} bytes of it"
+        )
+    shape = tuple(int(n) for n in np.frombuffer(dimensions, ">u4"))
+    if shape[0] == 0:
+        raise UserError(f"{path}: the header announces 0 {kinds[magic]}; expected some")
+    return start + dimensions, shape, DTYPES[code], kinds[magic]

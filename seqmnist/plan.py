@@ -1,0 +1,70 @@
+"""How long a run is, and what happens at which of its steps."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import NamedTuple
+
+from seqmnist.batches import steps_per_epoch
+from seqmnist.option_types import interval_in_steps
+
+
+class Plan(NamedTuple):
+    """How long to train, and at which steps to report and to evaluate.
+
+    Attributes:
+        num_steps: updates of the whole run.
+        steps_per_epoch: updates per epoch.
+        report_steps: steps from one report to the next, 0 for never.
+        evaluate_steps: steps from one evaluation to the next, 0 for never.
+        summary_steps: steps from one TensorBoard summary to the next, 0 for never.
+        first_report: whether the first step is reported too.
+    """
+
+    num_steps: int
+    steps_per_epoch: int
+    report_steps: int
+    evaluate_steps: int
+    summary_steps: int
+    first_report: bool
+
+    def is_report(self, step: int) -> bool:
+        """Whether a line is printed when `step` updates are done."""
+        return bool(self.report_steps) and (
+            step % self.report_steps == 0
+            or step == self.num_steps
+            or (step == 1 and self.first_report)
+        )
+
+    def is_evaluation(self, step: int) -> bool:
+        """Whether the splits are evaluated when `step` updates are done."""
+        return bool(self.evaluate_steps) and (
+            step % self.evaluate_steps == 0 or step == self.num_steps
+        )
+
+
+def make_plan(config: Namespace, num_examples: int) -> Plan:
+    """Turns the options' epochs and steps into steps.
+
+    Args:
+        config: with `batch_size`, `epochs` or `steps`, `report_every` and
+            `evaluate_every`.
+        num_examples: size of the training split.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: there is something to train, and the split is smaller than a batch.
+    """
+    is_evaluation_only = 0 in (config.steps, config.epochs)
+    batch_size = 1 if is_evaluation_only else config.batch_size
+    per_epoch = steps_per_epoch(num_examples, batch_size)
+    return Plan(
+        num_steps=config.epochs * per_epoch if config.steps is None else config.steps,
+        steps_per_epoch=per_epoch,
+        report_steps=interval_in_steps(config.report_every, per_epoch),
+        evaluate_steps=interval_in_steps(config.evaluate_every, per_epoch),
+        summary_steps=config.summary_every,
+        first_report="step" in config.report_every,
+    )
