@@ -5,7 +5,7 @@
 stands for `import tensorflow.compat.v1 as tf`. The difference: TensorFlow takes seconds
 to import, so that happens at the first `tf.something`, when options and data have been
 checked; and what it says about itself on the way is held back (oneDNN, CPU features,
-missing CUDA, deprecations), while errors pass.
+missing CUDA, deprecations), while other warnings and errors pass.
 
 Every graph here is built inside an explicit `tf.Graph()`, so TensorFlow 2's eager mode
 is never met and nothing global has to be switched off.
@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import tempfile
+from logging import getLogger  # `tf.logging` is TensorFlow's
 
 from seqmnist.errors import UserError
 
@@ -46,8 +47,9 @@ def _tensorflow():
     """The module `tensorflow.compat.v1`."""
     name = "tensorflow.compat.v1"
     if name not in sys.modules:
-        # Level 2 keeps the errors of the C++ side, not its information and warnings.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Level 1 keeps the C++ side's warnings and errors, not its information.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+        getLogger("tensorflow").addFilter(_is_no_deprecation)
         try:
             _import_quietly(name)
         except ImportError as error:
@@ -61,6 +63,11 @@ def _tensorflow():
     return importlib.import_module(name)
 
 
+def _is_no_deprecation(record):
+    """Drops "... is deprecated and will be removed", said of most of TF1's interface."""
+    return "is deprecated and will be removed" not in record.getMessage()
+
+
 def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
     sys.stderr.flush()
@@ -69,7 +76,6 @@ def _import_quietly(name):
         os.dup2(captured.fileno(), 2)
         try:
             tensorflow = importlib.import_module(name)
-            tensorflow.logging.set_verbosity(tensorflow.logging.ERROR)
             # Would otherwise report a missing CUDA driver at the first Session.
             tensorflow.config.experimental.list_physical_devices("GPU")
         finally:

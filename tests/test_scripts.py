@@ -188,6 +188,24 @@ def test_ctrl_c_ends_a_run_with_status_130_and_one_line(small, tmp_path):
     assert not (folder / "result.txt").exists()
 
 
+def test_other_warnings_of_tensorflow_are_kept():
+    code = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "from seqmnist import tf1 as tf\n"
+        "tf.logging.warn('x is deprecated and will be removed in a future version.')\n"
+        "tf.logging.warn('something is wrong')"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=str(PROJECT_DIR),
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0
+    assert process.stderr.count("\n") == 1
+    assert "something is wrong" in process.stderr
+
+
 def test_ctrl_c_while_tensorflow_loads_is_quiet(small):
     with start(["train_rnn.py", *small]) as process:
         time.sleep(1.5)  # TensorFlow needs longer; if not, the run is interrupted later
