@@ -11,12 +11,15 @@ Every graph here is built inside an explicit `tf.Graph()`, so TensorFlow 2's eag
 is never met and nothing global has to be switched off.
 """
 
+import contextlib
 import importlib
 import os
 import re
+import signal as _signal  # `tf.signal` and `tf.logging` are TensorFlow's
 import sys
 import tempfile
-from logging import getLogger  # `tf.logging` is TensorFlow's
+import threading
+from logging import getLogger
 
 from seqmnist.errors import UserError
 
@@ -64,7 +67,7 @@ def _tensorflow():
 
 
 def _is_no_deprecation(record):
-    """Drops "... is deprecated and will be removed", said of most of TF1's interface."""
+    """Drops "... is deprecated and will be removed", said of most of TF1's names."""
     return "is deprecated and will be removed" not in record.getMessage()
 
 
@@ -72,7 +75,7 @@ def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
+    with _interrupts_held_back(), tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
             tensorflow = importlib.import_module(name)
@@ -86,3 +89,23 @@ def _import_quietly(name):
             for line in captured.read().decode(errors="replace").splitlines(True):
                 if not START_UP_NOTICES.search(line):
                     sys.stderr.write(line)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back():
+    """Lets a Ctrl-C wait for the end of the block.
+
+    TensorFlow imports some of its parts within an `except:` of all exceptions, where a
+    KeyboardInterrupt would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted, and may set handlers
+        return
+    received = []
+    previous = _signal.signal(_signal.SIGINT, lambda *args: received.append(args))
+    try:
+        yield
+    finally:
+        _signal.signal(_signal.SIGINT, previous)
+    if received:
+        raise KeyboardInterrupt
