@@ -162,55 +162,56 @@ def test_a_bias_per_example_becomes_zeros(tmp_path, parse, weights):
     assert not load_rnn(save(tmp_path, weights), parse)["dense/bias"].any()
 
 
-def test_what_cannot_be_used_is_told_in_one_line(tmp_path, parse, weights):
-    def message(path):
+@pytest.fixture
+def message(parse):
+    """Loads what cannot be loaded; returns the one line that says why."""
+
+    def load_and_fail(path):
         with pytest.raises(UserError) as error:
             load_rnn(path, parse)
-        assert "\n" not in str(error.value)
-        assert str(error.value).startswith(f"--init-checkpoint {path}: ")
-        return str(error.value)
+        text = str(error.value)
+        assert "\n" not in text
+        assert text.startswith(f"--init-checkpoint {path}: ")
+        return text
 
+    return load_and_fail
+
+
+def test_no_checkpoint_is_told(tmp_path, message):
     assert "no such checkpoint" in message(tmp_path / "nothing")
     assert "no readable file `checkpoint` in this folder" in message(tmp_path)
+    (tmp_path / "checkpoint").write_bytes(bytes(range(128, 256)))
+    assert "cannot be read" in message(tmp_path)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "gone-12"')
+    assert "gone-12, which does not exist" in message(tmp_path)
 
-    folder = tmp_path / "larger"
-    folder.mkdir()
-    larger = dict(weights, **{"dense/kernel": np.zeros([4, 10], np.float32)})
-    found = message(save(folder, larger))
+
+def test_another_shape_is_told(tmp_path, message, weights):
+    weights["dense/kernel"] = np.zeros([4, 10], np.float32)
+    found = message(save(tmp_path, weights))
     assert "dense/kernel has shape [4, 10], expected [3, 10]" in found
 
-    folder = tmp_path / "missing"
-    folder.mkdir()
-    missing = {k: v for k, v in weights.items() if "cell/bias" not in k}
-    found = message(save(folder, missing))
+
+def test_a_missing_variable_is_told(tmp_path, message, weights):
+    del weights["rnn/basic_rnn_cell/bias"]
+    found = message(save(tmp_path, weights))
     assert "looking for rnn/basic_rnn_cell/bias, found nothing" in found
     assert "holds dense/bias, dense/kernel, rnn/basic_rnn_cell/kernel" in found
     assert "Adam" not in found
 
-    folder = tmp_path / "twice"
-    folder.mkdir()
-    twice = {("a/" + k if "cell" in k else k): v for k, v in weights.items()}
-    twice.update({("b/" + k if "cell" in k else k): v for k, v in weights.items()})
-    found = message(save(folder, twice))
+
+def test_two_candidates_are_told(tmp_path, message, weights):
+    twice = {}
+    for name, value in weights.items():
+        for outer in ("a/", "b/") if "cell" in name else ("",):
+            twice[outer + name] = value
+    found = message(save(tmp_path, twice))
     assert "found a/rnn/basic_rnn_cell/kernel and b/rnn/basic_rnn_cell/kernel" in found
 
-    folder = tmp_path / "state"
-    folder.mkdir()
-    (folder / "checkpoint").write_bytes(bytes(range(128, 256)))
-    assert "cannot be read" in message(folder)
-    (folder / "checkpoint").write_text('model_checkpoint_path: "gone-12"')
-    assert "gone-12, which does not exist" in message(folder)
 
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    path = save(folder, weights)
-    index = folder / "model.ckpt.index"
-    index.write_bytes(index.read_bytes()[:40])
-    assert "cannot be read" in message(path)
-
-    folder = tmp_path / "cut"
-    folder.mkdir()
-    path = save(folder, weights)
-    data = folder / "model.ckpt.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:100])
+@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+def test_a_truncated_file_is_told(suffix, tmp_path, message, weights):
+    path = save(tmp_path, weights)
+    file = tmp_path / f"model.ckpt{suffix}"
+    file.write_bytes(file.read_bytes()[:40])
     assert "cannot be read" in message(path)

@@ -61,6 +61,18 @@ def run(argv, **kwargs):
     return process.returncode, out, err
 
 
+def run_code(code):
+    """Runs Python code in a process of its own; returns stdout and stderr."""
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=str(PROJECT_DIR),
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0
+    return process.stdout, process.stderr
+
+
 def run_folders(log_dir, name):
     return sorted((log_dir / name).iterdir())
 
@@ -126,14 +138,9 @@ def test_a_misspelt_option_is_told_without_loading_tensorflow(small):
         "try: train_rnn.main(['--unit', '3'])\n"
         "except SystemExit as e: print(e.code, 'tensorflow' in sys.modules)"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=str(PROJECT_DIR),
-        capture_output=True,
-        text=True,
-    )
-    assert process.stdout == "2 False\n"
-    assert process.stderr.startswith("error: unrecognized arguments: --unit")
+    out, err = run_code(code)
+    assert out == "2 False\n"
+    assert err.startswith("error: unrecognized arguments: --unit")
 
 
 def test_bad_data_is_told_without_loading_tensorflow(tmp_path):
@@ -142,12 +149,7 @@ def test_bad_data_is_told_without_loading_tensorflow(tmp_path):
         f"print(train_rnn.main(['--data-dir', {str(tmp_path)!r}]))\n"
         f"print('tensorflow' in sys.modules)"
     )
-    out = subprocess.check_output(
-        [sys.executable, "-c", code],
-        cwd=str(PROJECT_DIR),
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    out, _ = run_code(code)
     assert out == "2\nFalse\n"
 
 
@@ -161,10 +163,7 @@ def test_importing_has_no_side_effect():
         "print(before == after)\n"
         "print({'tensorflow', 'matplotlib'} & set(sys.modules))"
     )
-    out = subprocess.check_output(
-        [sys.executable, "-c", code], cwd=str(PROJECT_DIR), text=True
-    )
-    assert out == "True\nset()\n"
+    assert run_code(code) == ("True\nset()\n", "")
 
 
 def test_ctrl_c_ends_a_run_with_status_130_and_one_line(small, tmp_path):
@@ -203,15 +202,9 @@ def test_other_warnings_of_tensorflow_are_kept():
         "tf.logging.warn('x is deprecated and will be removed in a future version.')\n"
         "tf.logging.warn('something is wrong')"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=str(PROJECT_DIR),
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0
-    assert process.stderr.count("\n") == 1
-    assert "something is wrong" in process.stderr
+    _, err = run_code(code)
+    assert err.count("\n") == 1
+    assert "something is wrong" in err
 
 
 def test_ctrl_c_while_tensorflow_loads_is_quiet(small):
