@@ -30,22 +30,27 @@ lint: $(VENV)/installed-tests
 clean:
 	rm -rf $(VENV) $(VENV_TF1)
 
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -r
+
+# Makes the environment that the target's folder names, with the Python of argument 1.
+define make_environment
+$(1) -m venv $(@D)
+$(@D)/bin/python $(PIP_INSTALL) requirements.txt
+@touch $@
+endef
+
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 	  { echo "error: $(PYTHON) is missing or not Python 3.10 to 3.13, for which" \
 	    "TensorFlow 2.21 is built; name another one: make PYTHON=python3.12" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	$(call make_environment,$(PYTHON))
 
 $(VENV_TF1)/installed: requirements.txt
 	@$(PYTHON_TF1) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 7))' || \
 	  { echo "error: $(PYTHON_TF1) is missing or not Python 3.7, for which TensorFlow" \
 	    "1.15.5 is built; name one: make test-tf1 PYTHON_TF1=path/to/python3.7" >&2; exit 2; }
-	$(PYTHON_TF1) -m venv $(VENV_TF1)
-	$(VENV_TF1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	$(call make_environment,$(PYTHON_TF1))
 
 %/installed-tests: %/installed tests/requirements.txt
-	$*/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(@D)/bin/python $(PIP_INSTALL) tests/requirements.txt
 	@touch $@

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seqmnist.errors import UserError, one_line_errors
 from seqmnist.options import OneLineParser
-from seqmnist.paths import LOG_DIR, shown
+from seqmnist.paths import LOG_DIR, check_folder, shown
 from seqmnist.run_log import CONFIG_FILE, RESULT_FILE, Result
 
 # Heading -> field of `Result`, and how it is shown.
@@ -131,13 +131,7 @@ def main(argv=None):
         help=f"folder to look for runs in (default: {shown(LOG_DIR)})",
     )
     log_dir = parser.parse_args(argv).log_dir
-    try:
-        os.listdir(log_dir)
-    except OSError as error:
-        raise UserError(
-            f"--log-dir {log_dir}: cannot be read as a folder ({error.strerror}); give "
-            "one with runs in it"
-        )
+    check_folder(log_dir, "--log-dir takes a folder with runs in it")
     runs, unreadable = read_runs(log_dir)
     for line in unreadable:
         print(line, file=sys.stderr)

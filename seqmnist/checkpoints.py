@@ -67,7 +67,7 @@ def _prefix(path):
     """The prefix of the checkpoint's files, of which PREFIX.index is one."""
     if not os.path.isdir(path):
         prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
-        if os.path.isfile(prefix + ".index") or os.path.isfile(prefix):
+        if _is_checkpoint(prefix):
             return prefix
         raise UserError(
             f"--init-checkpoint {path}: no such checkpoint; expected the prefix of a "
@@ -82,12 +82,17 @@ def _prefix(path):
     latest = state.model_checkpoint_path
     # A folder that was moved names its files where they were.
     for prefix in (latest, os.path.join(path, os.path.basename(latest))):
-        if os.path.isfile(prefix + ".index") or os.path.isfile(prefix):
+        if _is_checkpoint(prefix):
             return prefix
     raise UserError(
         f"--init-checkpoint {path}: its file `checkpoint` names {latest}, which does "
         "not exist; give a checkpoint's prefix, like model.ckpt-10"
     )
+
+
+def _is_checkpoint(prefix):
+    """Whether a checkpoint's files are there, of Saver's format V2 or V1."""
+    return os.path.isfile(prefix + ".index") or os.path.isfile(prefix)
 
 
 def _find(saved, variable, cell_name, path):

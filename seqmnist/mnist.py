@@ -11,7 +11,7 @@ import numpy as np
 
 from seqmnist.errors import UserError
 from seqmnist.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
-from seqmnist.paths import DATA_DIR
+from seqmnist.paths import DATA_DIR, check_folder
 
 IMAGE_SIZE = 28  # pixels, height and width
 NUM_CLASSES = 10
@@ -102,14 +102,11 @@ def load_splits(
             `validation_size` leaves nothing to train on.
     """
     folder = Path(data_dir)
-    try:
-        os.listdir(folder)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be read as a folder ({error.strerror}); --data-dir "
-            "takes a folder with the four IDX files of MNIST or of a set like it (see "
-            "data/README.md)"
-        )
+    check_folder(
+        folder,
+        "--data-dir takes a folder with the four IDX files of MNIST or of a set like "
+        "it (see data/README.md)",
+    )
     (images, labels), train_digests = _read_pair(folder, "train")
     test, test_digests = _read_pair(folder, "test")
     num_train = len(labels)

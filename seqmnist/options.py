@@ -55,6 +55,9 @@ DEFAULTS: dict[str, Any] = {
     "show": False,
 }
 
+# Options that not all scripts have, and the script that has them.
+ONLY_IN = {"--forget-bias": "train_lstm.py"}
+
 PRESET_HELP = "a named set of values; options given beside it win"
 
 # Group -> option -> help text and what argparse needs to know. An option without a
@@ -186,8 +189,8 @@ class OneLineParser(argparse.ArgumentParser):
         if match:
             known = [s for action in self._actions for s in action.option_strings]
             near = difflib.get_close_matches(match.group(1), known, n=1)
-            if match.group(1) == "--forget-bias":
-                message += "; only train_lstm.py has this one"
+            if match.group(1) in ONLY_IN:
+                message += f"; only {ONLY_IN[match.group(1)]} has this one"
             elif near:
                 message += f"; did you mean {near[0]}?"
         if message.endswith("expected one argument"):
