@@ -85,17 +85,21 @@ def build_graph(config):
         with tf.name_scope("optimizer"):
             global_step = tf.train.get_or_create_global_step()
             learning_rate = scheduled_learning_rate(config, global_step)
-            optimizer = tf.train.AdamOptimizer(learning_rate)
+            optimizer = tf.train.AdamOptimizer(
+                lambda: scheduled_learning_rate(config, global_step)
+            )
             train_op = optimizer.minimize(loss, global_step)
 
         return Classifier(
             graph=graph,
             sequences=sequences,
             labels=labels,
+            cell=cell,
             logits=logits,
             logits_per_step=logits_per_step,
             loss=loss,
             correct_count=correct_count,
+            optimizer=optimizer,
             learning_rate=learning_rate,
             train_op=train_op,
             init_op=tf.global_variables_initializer(),

@@ -13,8 +13,8 @@ MAX_PIXEL = 255.0
 # `graph`; shapes are given where they are made, in the scripts' `build_graph`.
 Classifier = namedtuple(
     "Classifier",
-    "graph sequences labels logits logits_per_step loss correct_count "
-    "learning_rate train_op init_op",
+    "graph sequences labels cell logits logits_per_step loss correct_count "
+    "optimizer learning_rate train_op init_op",
 )
 
 
@@ -112,8 +112,21 @@ KERNEL_INITIALIZERS = {
 }
 
 
+def cross_entropy(labels, logits):
+    """Softmax cross-entropy against the labels.
+
+    Args:
+        labels: int32 `[batch_size]`, 0 to `num_classes - 1`.
+        logits: float32 `[batch_size, num_classes]`.
+
+    Returns:
+        float32 `[batch_size]`, nats.
+    """
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
 def mean_cross_entropy(labels, logits):
-    """The loss: softmax cross-entropy against the labels, averaged over the batch.
+    """The loss: `cross_entropy`, averaged over the batch.
 
     Args:
         labels: int32 `[batch_size]`, 0 to `num_classes - 1`.
@@ -122,9 +135,7 @@ def mean_cross_entropy(labels, logits):
     Returns:
         float32 scalar, nats per example.
     """
-    return tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    )
+    return tf.reduce_mean(cross_entropy(labels, logits))
 
 
 def count_correct(labels, logits):

@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "evaluate_every": "1epoch",
     "evaluate_splits": ["validation"],
     "evaluation_batch_size": 500,
+    "recurrence": "auto",
     "seed": 0,
     "log_dir": str(LOG_DIR),
     "summary_every": 1,
@@ -149,6 +150,13 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "evaluate_splits": (
             "splits to evaluate while training; test always is at the end",
             {"choices": ["validation", "test"], "nargs": "+"},
+        ),
+    },
+    "computation": {
+        "recurrence": (
+            "compute with the compiled, hand-derived recurrence (fast), with "
+            "tf.nn.dynamic_rnn (plain), or fast where it can run (auto)",
+            {"choices": ["auto", "fast", "plain"]},
         ),
         "evaluation_batch_size": (
             "images evaluated at once, 1 or more; changes memory and speed only",

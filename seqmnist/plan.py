@@ -42,6 +42,13 @@ class Plan(NamedTuple):
             step % self.evaluate_steps == 0 or step == self.num_steps
         )
 
+    def steps_to_evaluation(self, step: int) -> int:
+        """Updates from `step` to the next evaluation, or to the end, at least 1."""
+        remaining = self.num_steps - step
+        if not self.evaluate_steps:
+            return remaining
+        return min(remaining, self.evaluate_steps - step % self.evaluate_steps)
+
 
 def make_plan(config: Namespace, num_examples: int) -> Plan:
     """Turns the options' epochs and steps into steps.

@@ -108,14 +108,15 @@ class RunLog:
     Args:
         config: the run's configuration, as options.py parses it.
         facts: what config.json says besides, such as `parameters`.
-        graph: the `tf.Graph`, for TensorBoard.
+        graph_def: the graph to show in TensorBoard.
 
     Raises:
         UserError: the folder cannot be made.
     """
 
-    def __init__(self, config: Namespace, facts: dict[str, Any], graph: Any) -> None:
-        self._graph = graph
+    def __init__(
+        self, config: Namespace, facts: dict[str, Any], graph_def: Any
+    ) -> None:
         self._writers: dict[str, Any] = {}
         self.folder = _new_folder(Path(config.log_dir) / config.script, config.seed)
         record = {**vars(config), **facts, "environment": environment()}
@@ -124,7 +125,8 @@ class RunLog:
         self._rows = csv.writer(self._metrics, lineterminator="\n")
         self._rows.writerow(METRICS)
         self._metrics.flush()
-        self._writer("train").add_graph(graph)
+        event = tf.Event(graph_def=graph_def.SerializeToString())
+        self._writer("train").add_event(event)
 
     def __enter__(self) -> RunLog:
         return self
@@ -161,7 +163,7 @@ class RunLog:
     def _writer(self, split: str) -> Any:
         """The split's event writer, made when it is first used."""
         if split not in self._writers:
-            with self._graph.as_default():  # a FileWriter refuses eager mode
+            with tf.Graph().as_default():  # a FileWriter refuses eager mode
                 writer = tf.summary.FileWriter(str(self.folder / split))
             self._writers[split] = writer
         return self._writers[split]

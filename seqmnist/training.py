@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from argparse import Namespace
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from seqmnist import figures
 from seqmnist import tf1 as tf
-from seqmnist.batches import Batch, evaluation_batches, training_batches
+from seqmnist.batches import evaluation_batches, training_batches
 from seqmnist.checkpoints import load_weights
 from seqmnist.errors import UserError
 from seqmnist.mnist import Split, Splits
@@ -20,6 +21,7 @@ from seqmnist.paths import shown
 from seqmnist.plan import Plan, make_plan
 from seqmnist.run_log import Result, RunLog
 from seqmnist.sequences import VIEWS, View, as_sequences
+from seqmnist.steps import Update, make_steps
 from seqmnist.tally import Tally
 
 
@@ -44,18 +46,26 @@ def train_and_evaluate(
     _check_index(config.predict, len(splits.test.labels))
     figures.prepare()
     classifier = build_graph(config)
-    with tf.Session(graph=classifier.graph) as session:
+    graph_def = classifier.graph.as_graph_def(add_shapes=True)
+    steps = make_steps(classifier, config)
+    with tf.Session(graph=classifier.graph, config=steps.session_config) as session:
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         session.run(classifier.init_op)
+        steps.initialize(session)
         if config.init_checkpoint is not None:
             load_weights(config.init_checkpoint, weights, config.cell_name, session)
         classifier.graph.finalize()
         num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
-        facts = {"parameters": num_parameters, "data_sha256": splits.digest}
-        with RunLog(config, facts, classifier.graph) as run:
+        facts = {
+            "parameters": num_parameters,
+            "recurrence_used": steps.description,
+            "data_sha256": splits.digest,
+        }
+        with RunLog(config, facts, graph_def) as run:
             print(_introduction(config, num_parameters, splits, plan))
+            print(f"recurrence: {steps.description}")
             print(f"run folder: {shown(run.folder)}", flush=True)
-            trainer = _Trainer(config, splits, plan, classifier, session, run)
+            trainer = _Trainer(config, splits, plan, classifier, steps, session, run)
             try:
                 result = trainer.train_and_test(num_parameters)
             except KeyboardInterrupt:
@@ -73,14 +83,12 @@ def train_and_evaluate(
     return result
 
 
-def evaluate(
-    session: Any, classifier: Any, split: Split, view: View, size: int
-) -> Tally:
+def evaluate(session: Any, steps: Any, split: Split, view: View, size: int) -> Tally:
     """Evaluates a whole split, its last short batch included.
 
     Args:
         session: a session with the weights.
-        classifier: the `Classifier`.
+        steps: of the classifier, as `make_steps` makes them.
         split: the examples, at least one.
         view: how to read an image.
         size: examples per batch.
@@ -90,8 +98,7 @@ def evaluate(
     """
     tally = Tally()
     for batch in evaluation_batches(split, view, size):
-        feed = {classifier.sequences: batch.sequences, classifier.labels: batch.labels}
-        loss, correct = session.run([classifier.loss, classifier.correct_count], feed)
+        loss, correct = steps.evaluate(session, batch)
         tally.add(loss, correct, len(batch.labels))
     return tally
 
@@ -99,11 +106,12 @@ def evaluate(
 class _Trainer:
     """One run's loop, with its position and running figures."""
 
-    def __init__(self, config, splits, plan, classifier, session, run):
+    def __init__(self, config, splits, plan, classifier, steps, session, run):
         self.config = config
         self.splits = splits
         self.plan = plan
         self.classifier = classifier
+        self.steps = steps
         self.session = session
         self.run = run
         self.view = VIEWS[config.view]
@@ -151,15 +159,20 @@ class _Trainer:
         is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
         total = self.plan.num_steps
         with tqdm(total=total, unit="step", disable=not is_terminal) as progress:
-            for batch in batches:
-                self._after_step(*self._update(batch), progress)
+            while self.step < total:
+                count = min(
+                    self.steps.max_updates, self.plan.steps_to_evaluation(self.step)
+                )
+                chunk = list(itertools.islice(batches, count))
+                for update in self.steps.update(self.session, chunk):
+                    self._after_update(update, progress)
 
     def evaluate(self, split: str) -> Tally:
         """Evaluates a split by name and keeps its figures for this step."""
         started = time.perf_counter()
         tally = evaluate(
             self.session,
-            self.classifier,
+            self.steps,
             getattr(self.splits, split),
             self.view,
             self.config.evaluation_batch_size,
@@ -180,29 +193,12 @@ class _Trainer:
         """Passes over the training split done."""
         return self.step / self.plan.steps_per_epoch
 
-    def _update(self, batch: Batch) -> tuple[Tally, float]:
-        """Does one update.
-
-        Returns the batch's tally, as it was before the update, and the learning rate.
-        """
-        classifier = self.classifier
-        _, loss, correct, learning_rate = self.session.run(
-            [
-                classifier.train_op,
-                classifier.loss,
-                classifier.correct_count,
-                classifier.learning_rate,
-            ],
-            {classifier.sequences: batch.sequences, classifier.labels: batch.labels},
-        )
+    def _after_update(self, update: Update, progress: Any) -> None:
+        """Counts, summarizes, evaluates and reports as far as it is due."""
         self.step += 1
-        tally = Tally()
-        for each in (tally, self.since_row):
-            each.add(loss, correct, len(batch.labels))
-        return tally, learning_rate
-
-    def _after_step(self, batch: Tally, learning_rate: float, progress: Any) -> None:
-        """Summarizes, evaluates and reports as far as it is due after this step."""
+        batch = Tally()
+        for tally in (batch, self.since_row):
+            tally.add(update.loss, update.correct, self.config.batch_size)
         step, plan = self.step, self.plan
         if plan.summary_steps and step % plan.summary_steps == 0:
             self.run.add_summary(
@@ -210,7 +206,7 @@ class _Trainer:
                 step,
                 loss=batch.loss,
                 accuracy=batch.accuracy,
-                learning_rate=learning_rate,
+                learning_rate=update.learning_rate,
             )
         is_evaluation, is_report = plan.is_evaluation(step), plan.is_report(step)
         self.latest = {}

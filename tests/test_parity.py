@@ -15,6 +15,7 @@ import reference
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
 from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.steps import make_steps
 
 
 def reference_batches(network, config, splits, count):
@@ -34,33 +35,37 @@ def relative_difference(found, expected):
 
 
 @pytest.mark.parametrize("name", reference.NETWORKS)
-def test_training_reproduces_tf_1_15_5(name, splits, parse):
+@pytest.mark.parametrize("recurrence", ["plain", "auto"])
+def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
     network = reference.NETWORKS[name]
     expected = reference.load(name)
-    config = parse(network.script, ["--preset", network.preset])
+    argv = ["--preset", network.preset, "--batch-size", str(network.batch_size)]
+    config = parse(network.script, [*argv, "--recurrence", recurrence])
     classifier = network.script.build_graph(config)
+    steps = make_steps(classifier, config)
     with classifier.graph.as_default(), tf.Session() as session:
         weights = {v.op.name: v for v in tf.trainable_variables()}
         assert set(weights) == set(network.names)
         gradients = tf.gradients(classifier.loss, [weights[n] for n in network.names])
         session.run(classifier.init_op)
+        steps.initialize(session)
         for ours, theirs in network.names.items():
             weights[ours].load(expected["init/" + theirs], session)
 
+        count = len(expected["losses"])
+        batches = list(reference_batches(network, config, splits, count))
+        feed = {
+            classifier.sequences: batches[0].sequences,
+            classifier.labels: batches[0].labels,
+        }
+        values = session.run(gradients, feed)
+        for theirs, value in zip(network.names.values(), values):
+            difference = relative_difference(value, expected["grad/" + theirs])
+            assert difference < 1e-5, theirs
         losses = []
-        batches = reference_batches(network, config, splits, len(expected["losses"]))
-        for batch in batches:
-            feed = {
-                classifier.sequences: batch.sequences,
-                classifier.labels: batch.labels,
-            }
-            if not losses:
-                values = session.run(gradients, feed)
-                for theirs, value in zip(network.names.values(), values):
-                    difference = relative_difference(value, expected["grad/" + theirs])
-                    assert difference < 1e-5, theirs
-            _, loss = session.run([classifier.train_op, classifier.loss], feed)
-            losses.append(loss)
+        while len(losses) < count:
+            chunk = batches[len(losses) : len(losses) + steps.max_updates]
+            losses += [update.loss for update in steps.update(session, chunk)]
         np.testing.assert_allclose(losses[0], expected["losses"][0], rtol=1e-5)
         np.testing.assert_allclose(losses, expected["losses"], rtol=1e-3)
 

@@ -80,7 +80,7 @@ def test_runs_of_the_same_second_get_folders_of_their_own(
     monkeypatch.setattr(time, "strftime", lambda *args: "20260102-030405")
     names = []
     for _ in range(3):
-        with RunLog(config, {}, tf.Graph()) as run:
+        with RunLog(config, {}, tf.Graph().as_graph_def()) as run:
             names.append(run.folder.name)
     first = "20260102-030405-seed3"
     assert names == [first, first + "-2", first + "-3"]
@@ -88,7 +88,7 @@ def test_runs_of_the_same_second_get_folders_of_their_own(
 
 
 def test_the_configuration_says_what_was_run(config):
-    with RunLog(config, {"parameters": 28360}, tf.Graph()) as run:
+    with RunLog(config, {"parameters": 28360}, tf.Graph().as_graph_def()) as run:
         saved = json.loads((run.folder / "config.json").read_text())
     assert saved["script"] == "train_rnn"
     assert (saved["units"], saved["seed"], saved["parameters"]) == (150, 3, 28360)
@@ -99,7 +99,7 @@ def test_the_configuration_says_what_was_run(config):
 
 
 def test_metrics_read_back_and_ignore_a_row_being_written(config):
-    with RunLog(config, {}, tf.Graph()) as run:
+    with RunLog(config, {}, tf.Graph().as_graph_def()) as run:
         run.add_metrics("train", 10, 0.5, tally(0.25, 3, 4), 1.5)
         run.add_metrics("test", 20, 1, tally(0.5, 1, 3), 2.25)
         with open(run.folder / "metrics.csv", "a") as file:
@@ -133,7 +133,7 @@ def test_tensorboard_finds_scalars_and_graph(config):
     graph = tf.Graph()
     with graph.as_default():
         tf.constant(1, name="a_constant")
-    with RunLog(config, {}, graph) as run:
+    with RunLog(config, {}, graph.as_graph_def()) as run:
         run.add_summary("train", 1, loss=2.25, accuracy=0.125)
         run.add_summary("train", 2, loss=2.0, accuracy=0.25)
         run.add_summary("validation", 2, loss=1.5)
@@ -152,7 +152,7 @@ def test_tensorboard_finds_scalars_and_graph(config):
 def test_a_folder_that_cannot_be_made_is_told(config, tmp_path):
     (tmp_path / "train_rnn").write_text("a file in the way")
     with pytest.raises(UserError, match="--log-dir: cannot make a run folder in"):
-        RunLog(config, {}, tf.Graph())
+        RunLog(config, {}, tf.Graph().as_graph_def())
 
 
 def test_text_files_appear_in_one_piece(tmp_path, monkeypatch):

@@ -84,8 +84,9 @@ def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp
     lines = out.splitlines()
     assert "\r" not in out
     assert re.match(rf"{name}, preset .*: 28 time steps of 28 pixels, ", lines[0])
-    assert lines[2].startswith("run folder: ")
-    assert [line.split()[3] for line in lines[3:-1]] == ["1", "6", "12"]
+    assert re.match(r"recurrence: (fast|plain) \(", lines[2])
+    assert lines[3].startswith("run folder: ")
+    assert [line.split()[3] for line in lines[4:-1]] == ["1", "6", "12"]
     result = Result.parse(lines[-1])
     assert (result.script, result.steps) == (name, 12)
     assert result.test_correct.endswith(f"/{NUM_SMALL_TEST}")

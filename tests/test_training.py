@@ -11,6 +11,7 @@ from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.run_log import read_metrics
 from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.steps import PlainSteps, make_steps
 
 SCRIPTS = {
     "train_rnn": train_rnn,
@@ -40,27 +41,27 @@ def run(parse, small_data, tmp_path):
     return run_script
 
 
-def test_evaluate_counts_the_last_short_batch(parse, small_data):
+@pytest.mark.parametrize("size", [50, 1, 130, 500])
+@pytest.mark.parametrize("recurrence", ["plain", "auto"])
+def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_data):
     """130 images in batches of 50: loss and count as NumPy finds them on all 130."""
-    config = parse(train_rnn, ["--units", "5"])
+    argv = ["--units", "5", "--evaluation-batch-size", str(size)]
+    config = parse(train_rnn, [*argv, "--recurrence", recurrence])
     test = mnist.load_splits(small_data, 20).test
     view = VIEWS["rows"]
     classifier = train_rnn.build_graph(config)
+    steps = make_steps(classifier, config)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         feed = {classifier.sequences: as_sequences(test.images, view)}
         logits = session.run(classifier.logits, feed).astype(np.float64)
-        tallies = [
-            training.evaluate(session, classifier, test, view, size)
-            for size in (50, 1, 130, 500)
-        ]
+        tally = training.evaluate(session, steps, test, view, size)
     log_sum = np.log(np.exp(logits).sum(1))
     losses = log_sum - logits[np.arange(130), test.labels]
-    for tally in tallies:
-        assert tally.count == 130
-        assert tally.correct == (logits.argmax(1) == test.labels).sum()
-        assert tally.accuracy == tally.correct / 130
-        assert tally.loss == pytest.approx(losses.mean(), rel=1e-6)
+    assert tally.count == 130
+    assert tally.correct == (logits.argmax(1) == test.labels).sum()
+    assert tally.accuracy == tally.correct / 130
+    assert tally.loss == pytest.approx(losses.mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -132,7 +133,7 @@ def test_without_a_validation_split_the_test_split_is_evaluated(run):
 def test_the_seconds_leave_evaluations_out(run, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
-    evaluate, update = training.evaluate, training._Trainer._update
+    evaluate, update = training.evaluate, PlainSteps.update
 
     def slow_evaluate(*args):
         now[0] += 1000
@@ -143,8 +144,8 @@ def test_the_seconds_leave_evaluations_out(run, monkeypatch):
         return update(*args)
 
     monkeypatch.setattr(training, "evaluate", slow_evaluate)
-    monkeypatch.setattr(training._Trainer, "_update", slow_update)
-    result, _, rows = run(train_rnn, "--epochs", "2")
+    monkeypatch.setattr(PlainSteps, "update", slow_update)
+    result, _, rows = run(train_rnn, "--epochs", "2", "--recurrence", "plain")
     assert result.seconds == 24
     assert [row["seconds"] for row in rows] == [12, 12, 12, 24, 24, 24]
 

@@ -1,0 +1,622 @@
+"""The fast path through a recurrence: hand-derived gradients, compiled by XLA.
+
+`cells.py` says what the cells compute; this module computes the same, faster than
+`tf.nn.dynamic_rnn` and `tf.gradients` do, for these three reasons:
+
+-   Each cell's gradient is derived by hand, so that the loop backwards in time has only
+    the steps that wait for one another. With `z` the pre-activations of a time step,
+    every cell has the form `dz = d · q`: gradients `d` that come from the future, times
+    coefficients `q` that depend on the forward pass alone.
+-   What does not wait is taken out of the loops, or laid out for fast matrix products.
+    Short sequences are computed `BatchMajor`: the products with the inputs, the
+    coefficients and the weights' gradients are one large operation each, before or
+    behind the loop. Long ones, whose history does not fit the cache, are computed
+    `UnitsMajor`: everything in one pass over the history, in the layout in which all
+    products, that of the weights' gradient included, run at full speed.
+-   The history lives in variables that XLA updates in place; a `tf.TensorArray` of its
+    own would be filled with zeros and copied at every step of training.
+
+All of it is meant to be traced within `tf.function(jit_compile=True)`, with static
+shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+
+from seqmnist import tf1 as tf
+from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell
+
+# More pre-activations than this do not stay in the processor's caches with what else is
+# hoisted (float32: 32 MB).
+MAX_HOISTED = 8_000_000
+
+# Below this many values per gate and time step, the number of operations costs more
+# than their size.
+MIN_APART = 2_000
+
+Tensors = Sequence[Any]
+
+
+class Recurrence:
+    """A cell unrolled over a batch of sequences, forwards and backwards in time.
+
+    The gates of a kernel, the tensors of its z and dz, are kept as a list of blocks:
+    one block per gate where they are computed apart, else one for all.
+
+    Args:
+        cell: one of the cells of cells.py.
+        time_steps: T, at least 1.
+        batch_size: B, at least 1.
+        input_size: D, at least 1.
+        dtype: of all tensors, float32 unless given.
+
+    Attributes:
+        apart: whether gates are computed apart. What XLA generates for joining and
+            splitting tensors among other operations is slow if they are large.
+        axis: of the units, counted from the end.
+    """
+
+    axis: int
+    apart = True
+
+    def __init__(
+        self,
+        cell: Any,
+        time_steps: int,
+        batch_size: int,
+        input_size: int,
+        dtype: Any = None,
+    ) -> None:
+        self.dtype = dtype or tf.float32
+        self.time_steps = time_steps
+        self.batch_size = batch_size
+        self.input_size = input_size
+        self.num_units = cell.num_units
+        self.equations = EQUATIONS[type(cell)](cell, self)
+
+    def make_scratch(self, name: str) -> list[Any]:
+        """Makes the variables that hold the history between forward and backward pass.
+
+        Their first time step stays zero: it stands for the initial state.
+        """
+        return self._variables(name + "_saved", self.time_steps + 1, self._saved_sizes)
+
+    def final_output(self, weights: Tensors, inputs: Any) -> Any:
+        """Reads the sequences.
+
+        Args:
+            weights: the cell's, kernels and biases in turn, as cells.py shapes them.
+            inputs: `[B, T, D]`.
+
+        Returns:
+            The output after the last time step, `[B, num_units]`.
+        """
+        product = self._forward_product(weights, inputs)
+
+        def step(t, *before):
+            state, _ = self.equations.forward(_at(product, t), before)
+            return [t + 1, *state]
+
+        _, *state = tf.while_loop(
+            lambda t, *_: t < self.time_steps, step, [0, *self._zero_state()]
+        )
+        return self._from_layout(state[-1])
+
+    def train(
+        self, weights: Tensors, inputs: Any, scratch: Tensors, head: Callable
+    ) -> tuple[Any, Tensors]:
+        """Reads the sequences, and computes the weights' gradients.
+
+        Args:
+            weights: as for `final_output`.
+            inputs: `[B, T, D]`.
+            scratch: what `make_scratch` made, for this recurrence alone.
+            head: takes the output after the last time step, `[B, num_units]`; returns
+                any results, and the loss's gradient with respect to the output.
+
+        Returns:
+            The head's results, and the loss's gradients in the order of the weights.
+        """
+        product = self._forward_product(weights, inputs)
+        num_states = self.equations.num_states
+        variables = scratch[: len(self._saved_sizes)]
+
+        def step(t, *loop):
+            before, history = loop[:num_states], loop[num_states:]
+            state, saved = self.equations.forward(_at(product, t), before)
+            return [t + 1, *state, *_write(history, t + 1, saved)]
+
+        _, *loop = tf.while_loop(
+            lambda t, *_: t < self.time_steps,
+            step,
+            [0, *self._zero_state(), *map(_array, variables)],
+        )
+        history = _assign(variables, loop[num_states:])
+        results, d_output = head(self._from_layout(loop[num_states - 1]))
+        d_state = [*self._zero_state()[:-1], self._to_layout(d_output)]
+        return results, self._gradients(weights, inputs, history, d_state, scratch)
+
+    def sizes(self, num_gates: int) -> list[int]:
+        """The sizes of the blocks of so many gates, in multiples of the units."""
+        return [1] * num_gates if self.apart else [num_gates]
+
+    def blocks(self, gates: Tensors) -> Tensors:
+        """Gates as a list of blocks."""
+        if self.apart or len(gates) == 1:
+            return gates
+        return [tf.concat(gates, self.axis)]
+
+    def gates(self, blocks: Tensors, num_gates: int) -> Tensors:
+        """The reverse of `blocks`."""
+        return blocks if self.apart else tf.split(blocks[0], num_gates, self.axis)
+
+    def scale(self, gradients: Tensors, coefficients: Tensors) -> Tensors:
+        """A kernel's dz: each gate's gradient times the blocks of coefficients."""
+        return [d * q for d, q in zip(self.blocks(gradients), coefficients)]
+
+    def activate(self, z: Any, gates: Sequence[tuple[float, float]]) -> Tensors:
+        """The activations of a kernel's gates.
+
+        Args:
+            z: the pre-activations of all gates.
+            gates: per gate `TANH` or `SIGMOID`, and a number to add to z.
+
+        Returns:
+            Blocks. As σ(z) = ½ tanh(½ z) + ½, gates that are not computed apart are
+            one tanh, scaled and shifted by constants.
+        """
+        if self.apart:
+            z_gates = tf.split(z, len(gates), self.axis)
+            return [
+                scale * tf.tanh(scale * (z_gate + shift)) + (1 - scale)
+                if scale != TANH
+                else tf.tanh(z_gate + shift)
+                for z_gate, (scale, shift) in zip(z_gates, gates)
+            ]
+        scale = self._per_gate([scale for scale, _ in gates])
+        shift = self._per_gate([scale * shift for scale, shift in gates])
+        return [scale * tf.tanh(scale * z + shift) + (1 - scale)]
+
+    @property
+    def _saved_sizes(self):
+        """What the forward pass saves per time step, in multiples of the units."""
+        num_gates, num_others = self.equations.saved
+        return [*(self.sizes(num_gates) if num_gates else []), *[1] * num_others]
+
+    def _shape(self, multiple):
+        """The shape of so many times the units at one time step."""
+        raise NotImplementedError
+
+    def _to_layout(self, units):
+        """Turns `[B, num_units]` into the layout."""
+        raise NotImplementedError
+
+    def _from_layout(self, units):
+        """Turns the layout into `[B, num_units]`."""
+        raise NotImplementedError
+
+    def _forward_product(self, weights, inputs):
+        """Makes `product(t, k, h)`, the pre-activations of kernel k at time t."""
+        raise NotImplementedError
+
+    def _gradients(self, weights, inputs, history, d_state, scratch):
+        """The backward pass; see `train`."""
+        raise NotImplementedError
+
+    def _zero_state(self):
+        """The state before the first time step."""
+        return [tf.zeros(self._shape(1), self.dtype)] * self.equations.num_states
+
+    def _kernels(self, weights):
+        """Each kernel's rows for the inputs, its rows for the units, and its bias."""
+        return [
+            (kernel[: self.input_size], kernel[self.input_size :], bias)
+            for kernel, bias in zip(weights[::2], weights[1::2])
+        ]
+
+    def _per_gate(self, values):
+        """A constant that holds a value for all units of each gate."""
+        constant = [value for value in values for _ in range(self.num_units)]
+        return tf.constant(constant, self.dtype)
+
+    def _variables(self, name, length, multiples):
+        """Variables over time that no checkpoint holds and no optimizer sees."""
+        return [
+            tf.get_variable(
+                f"{name}{i}",
+                [length, *self._shape(multiple)],
+                self.dtype,
+                initializer=tf.zeros_initializer(),
+                trainable=False,
+                collections=[tf.GraphKeys.LOCAL_VARIABLES],
+                use_resource=True,
+            )
+            for i, multiple in enumerate(multiples)
+        ]
+
+
+class BatchMajor(Recurrence):
+    """For short sequences: tensors are `[batch_size, units]`, as in cells.py.
+
+    The loops have a handful of operations per time step. That matters twice: each one
+    costs a fraction of a microsecond, and XLA runs a loop body of up to eight in order,
+    a longer one through a scheduler that costs more than small operations take.
+    """
+
+    axis = -1
+
+    def __init__(self, cell, time_steps, batch_size, input_size, dtype=None):
+        self.apart = batch_size * cell.num_units >= MIN_APART
+        super().__init__(cell, time_steps, batch_size, input_size, dtype)
+
+    def make_scratch(self, name):
+        sizes = [n for gates in self.equations.gates for n in self.sizes(gates)]
+        dz = self._variables(name + "_dz", self.time_steps, sizes)
+        return super().make_scratch(name) + dz
+
+    def _shape(self, multiple):
+        return [self.batch_size, multiple * self.num_units]
+
+    def _to_layout(self, units):
+        return units
+
+    def _from_layout(self, units):
+        return units
+
+    def _flat(self, sequence):
+        """Merges time and batch."""
+        return tf.reshape(sequence, [self.time_steps * self.batch_size, -1])
+
+    def _forward_product(self, weights, inputs):
+        inputs = self._flat(tf.transpose(inputs, [1, 0, 2]))
+        kernels = self._kernels(weights)
+        from_inputs = [
+            tf.reshape(
+                tf.matmul(inputs, of_inputs) + bias,
+                [self.time_steps, self.batch_size, -1],
+            )
+            for of_inputs, _, bias in kernels
+        ]
+        return lambda t, k, h: (
+            tf.gather(from_inputs[k], t) + tf.matmul(h, kernels[k][1])
+        )
+
+    def _gradients(self, weights, inputs, history, d_state, scratch):
+        saved = [array[1:] for array in history]
+        before = [array[:-1] for array in self.equations.after(history)]
+        coefficients = self.equations.coefficients(saved, before)
+        sizes = [self.sizes(gates) for gates in self.equations.gates]
+        transposed = [
+            [tf.transpose(block) for block in tf.split(of_units, len(blocks), 1)]
+            for (_, of_units, _), blocks in zip(self._kernels(weights), sizes)
+        ]
+        num_states = self.equations.num_states
+        variables = scratch[len(self._saved_sizes) :]
+
+        def step(t, *loop):
+            d_after, arrays = loop[:num_states], loop[num_states:]
+            d_before, dz = self.equations.backward(
+                lambda k, dz: _sum_of_products(dz, transposed[k]),
+                tf.nest.map_structure(lambda array: tf.gather(array, t), coefficients),
+                d_after,
+            )
+            return [t - 1, *d_before, *_write(arrays, t, tf.nest.flatten(dz))]
+
+        _, *loop = tf.while_loop(
+            lambda t, *_: t >= 0,
+            step,
+            [self.time_steps - 1, *d_state, *map(_array, variables)],
+        )
+        arrays = [self._flat(a) for a in _assign(variables, loop[num_states:])]
+        inputs = tf.transpose(inputs, [1, 0, 2])
+        gradients = []
+        dz = tf.nest.pack_sequence_as(sizes, arrays)
+        for operand, blocks in zip(self.equations.operands(saved, before), dz):
+            operand = self._flat(tf.concat([inputs, operand], 2))
+            products = [tf.matmul(operand, block, transpose_a=True) for block in blocks]
+            sums = [tf.reduce_sum(block, 0) for block in blocks]
+            gradients += [tf.concat(products, 1), tf.concat(sums, 0)]
+        return gradients
+
+
+class UnitsMajor(Recurrence):
+    """For long sequences: tensors are `[units, batch_size]`.
+
+    In this layout the products of both passes and that of the weights' gradient,
+    `dz hᵀ`, all read their operands in the order of memory.
+    """
+
+    axis = -2
+
+    def _shape(self, multiple):
+        return [multiple * self.num_units, self.batch_size]
+
+    def _to_layout(self, units):
+        return tf.transpose(units)
+
+    def _from_layout(self, units):
+        return tf.transpose(units)
+
+    def _inputs_and_one(self, inputs):
+        """`[T, D + 1, B]`: the inputs, and ones by which the biases are multiplied."""
+        ones = tf.ones([self.time_steps, 1, self.batch_size], self.dtype)
+        return tf.concat([tf.transpose(inputs, [1, 2, 0]), ones], 1)
+
+    def _forward_product(self, weights, inputs):
+        inputs = self._inputs_and_one(inputs)
+        kernels = self._kernels(weights)
+        of_inputs = [tf.transpose(tf.concat([w, b[None]], 0)) for w, _, b in kernels]
+        of_units = [tf.transpose(w) for _, w, _ in kernels]
+        return lambda t, k, h: (
+            tf.matmul(of_units[k], h) + tf.matmul(of_inputs[k], tf.gather(inputs, t))
+        )
+
+    def _gradients(self, weights, inputs, history, d_state, scratch):
+        inputs = self._inputs_and_one(inputs)
+        of_units = [
+            tf.split(w, gates, 1)
+            for (_, w, _), gates in zip(self._kernels(weights), self.equations.gates)
+        ]
+        num_states = self.equations.num_states
+
+        def step(t, *loop):
+            d_after, sums = loop[:num_states], loop[num_states:]
+            saved = [tf.gather(array, t + 1) for array in history]
+            before = self.equations.after([tf.gather(array, t) for array in history])
+            d_before, dz = self.equations.backward(
+                lambda k, dz: _sum_of_products(of_units[k], dz),
+                self.equations.coefficients(saved, before),
+                d_after,
+            )
+            terms = [
+                tf.matmul(gate, factor, transpose_b=True)
+                for operand, gates in zip(self.equations.operands(saved, before), dz)
+                for gate in gates
+                for factor in (tf.gather(inputs, t), operand)
+            ]
+            return [t - 1, *d_before, *[a + b for a, b in zip(sums, terms)]]
+
+        sums = [
+            tf.zeros([self.num_units, columns], self.dtype)
+            for _ in range(sum(self.equations.gates))
+            for columns in (self.input_size + 1, self.num_units)
+        ]
+        _, *loop = tf.while_loop(
+            lambda t, *_: t >= 0, step, [self.time_steps - 1, *d_state, *sums]
+        )
+        sums = loop[num_states:]
+        gradients = []
+        for gates in self.equations.gates:
+            of_kernel, sums = sums[: 2 * gates], sums[2 * gates :]
+            d_inputs = tf.transpose(tf.concat(of_kernel[::2], 0))
+            d_units = tf.transpose(tf.concat(of_kernel[1::2], 0))
+            gradients += [tf.concat([d_inputs[:-1], d_units], 0), d_inputs[-1]]
+        return gradients
+
+
+def make_recurrence(
+    cell: Any, time_steps: int, batch_size: int, input_size: int, dtype: Any = None
+) -> Recurrence:
+    """Chooses the layout for a recurrence's sizes; see `Recurrence`."""
+    num_gates = sum(EQUATIONS[type(cell)].gates)
+    hoisted = time_steps * batch_size * num_gates * cell.num_units
+    layout = BatchMajor if hoisted <= MAX_HOISTED else UnitsMajor
+    return layout(cell, time_steps, batch_size, input_size, dtype)
+
+
+TANH, SIGMOID = 1.0, 0.5  # the scale of `Recurrence.activate`
+
+
+class Equations:
+    """One cell's forward and backward equations, whatever the layout.
+
+    A kernel computes the pre-activations z of one or more gates, from the inputs and
+    from one vector of units, its operand. The methods are elementwise but for the
+    products passed in, and work on one time step as on all at once.
+
+    Attributes:
+        gates: gates per kernel.
+        saved: what the forward pass saves: so many gates, and so many other tensors.
+        num_states: tensors of the state; the last one is the output.
+    """
+
+    gates: tuple[int, ...]
+    saved: tuple[int, int]
+    num_states = 1
+
+    def __init__(self, cell: Any, layout: Recurrence) -> None:
+        self.layout = layout
+
+    def forward(self, product: Callable, state: Tensors) -> tuple[Tensors, Tensors]:
+        """One time step.
+
+        Args:
+            product: `product(k, h)` gives the pre-activations of kernel k.
+            state: before the time step.
+
+        Returns:
+            The state after it, and what to save for the backward pass.
+        """
+        raise NotImplementedError
+
+    def after(self, saved: Tensors) -> Tensors:
+        """The state after a time step, from what the step saved.
+
+        Of zeros it makes the initial state, zero.
+        """
+        raise NotImplementedError
+
+    def operands(self, saved: Tensors, before: Tensors) -> Tensors:
+        """What each kernel was multiplied with, from saved values and state before."""
+        return [before[-1]]
+
+    def coefficients(self, saved: Tensors, before: Tensors) -> list[Any]:
+        """All that the backward pass needs of the forward pass."""
+        raise NotImplementedError
+
+    def backward(
+        self, product: Callable, coefficients: list[Any], d_state: Tensors
+    ) -> tuple[Tensors, Sequence[Tensors]]:
+        """One time step backwards.
+
+        Args:
+            product: `product(k, dz)` gives the gradient of kernel k's operand.
+            coefficients: of this time step.
+            d_state: the loss's gradient with respect to the state after it.
+
+        Returns:
+            The gradient with respect to the state before, and each kernel's dz as
+            blocks.
+        """
+        raise NotImplementedError
+
+
+class BasicRNNEquations(Equations):
+    """h' = tanh(z); dz = dh' · (1 - h'²)."""
+
+    gates = (1,)
+    saved = (0, 1)
+
+    def forward(self, product, state):
+        h = tf.tanh(product(0, state[0]))
+        return [h], [h]
+
+    def after(self, saved):
+        return saved
+
+    def coefficients(self, saved, before):
+        return [[1 - saved[0] * saved[0]]]
+
+    def backward(self, product, coefficients, d_state):
+        dz = self.layout.scale(d_state, coefficients[0])
+        return [product(0, dz)], [dz]
+
+
+class LSTMEquations(Equations):
+    """The gates i, j, f, o and the memory c as in `LSTMCell`.
+
+    dc' += dh' · o (1 - tanh²(c'))
+    dz = [dc', dc', dc', dh'] · [j i(1-i), i(1-j²), c f(1-f), tanh(c') o(1-o)]
+    dc = dc' · f
+    """
+
+    gates = (4,)
+    saved = (4, 1)
+    num_states = 2
+
+    def __init__(self, cell, layout):
+        super().__init__(cell, layout)
+        self.forget_bias = cell.forget_bias
+
+    def forward(self, product, state):
+        c, h = state
+        functions = [(SIGMOID, 0), (TANH, 0), (SIGMOID, self.forget_bias), (SIGMOID, 0)]
+        blocks = self.layout.activate(product(0, h), functions)
+        i, j, f, o = self.layout.gates(blocks, 4)
+        c = f * c + i * j
+        return [c, o * tf.tanh(c)], [*blocks, c]
+
+    def after(self, saved):
+        *blocks, c = saved
+        return [c, self.layout.gates(blocks, 4)[3] * tf.tanh(c)]
+
+    def coefficients(self, saved, before):
+        *blocks, c = saved
+        i, j, f, o = self.layout.gates(blocks, 4)
+        tanh_c = tf.tanh(c)
+        for_gates = [
+            j * i * (1 - i),
+            i * (1 - j * j),
+            before[0] * f * (1 - f),
+            tanh_c * o * (1 - o),
+        ]
+        return [o * (1 - tanh_c * tanh_c), self.layout.blocks(for_gates), f]
+
+    def backward(self, product, coefficients, d_state):
+        from_output, for_gates, f = coefficients
+        dc, dh = d_state
+        dc = dc + dh * from_output
+        dz = self.layout.scale([dc, dc, dc, dh], for_gates)
+        return [dc * f, product(0, dz)], [dz]
+
+
+class GRUEquations(Equations):
+    """The gates r, u and the candidate c as in `GRUCell`.
+
+    dz_c = dh' · (1 - u) (1 - c²)
+    d(r·h) = dz_c W_cᵀ
+    dz_ru = [d(r·h), dh'] · [h r(1-r), (h - c) u(1-u)]
+    dh = dh' · u + d(r·h) · r + dz_ru W_gᵀ
+    """
+
+    gates = (2, 1)
+    saved = (2, 2)
+
+    def forward(self, product, state):
+        h = state[0]
+        blocks = self.layout.activate(product(0, h), [(SIGMOID, 0), (SIGMOID, 0)])
+        r, u = self.layout.gates(blocks, 2)
+        c = tf.tanh(product(1, r * h))
+        h = c + u * (h - c)
+        return [h], [*blocks, c, h]
+
+    def after(self, saved):
+        return [saved[-1]]
+
+    def operands(self, saved, before):
+        *blocks, _, _ = saved
+        return [before[0], self.layout.gates(blocks, 2)[0] * before[0]]
+
+    def coefficients(self, saved, before):
+        *blocks, c, _ = saved
+        r, u = self.layout.gates(blocks, 2)
+        h = before[0]
+        for_gates = [h * r * (1 - r), (h - c) * u * (1 - u)]
+        return [[(1 - u) * (1 - c * c)], self.layout.blocks(for_gates), r, u]
+
+    def backward(self, product, coefficients, d_state):
+        for_candidate, for_gates, r, u = coefficients
+        dh = d_state[0]
+        dz_candidate = self.layout.scale([dh], for_candidate)
+        d_reset = product(1, dz_candidate)
+        dz_gates = self.layout.scale([d_reset, dh], for_gates)
+        dh = dh * u + d_reset * r + product(0, dz_gates)
+        return [dh], [dz_gates, dz_candidate]
+
+
+EQUATIONS = {
+    BasicRNNCell: BasicRNNEquations,
+    LSTMCell: LSTMEquations,
+    GRUCell: GRUEquations,
+}
+
+
+def _at(product, t):
+    """The product of one time step."""
+    return lambda k, h: product(t, k, h)
+
+
+def _sum_of_products(left, right):
+    """The sum of the matrix products of two lists."""
+    return tf.add_n([tf.matmul(a, b) for a, b in zip(left, right)])
+
+
+def _array(variable):
+    """A variable as a `TensorArray` over its first axis, not copied."""
+    shape = variable.shape.as_list()
+    array = tf.TensorArray(variable.dtype, shape[0], element_shape=shape[1:])
+    return array.unstack(variable.read_value())
+
+
+def _write(arrays, t, values):
+    """Writes the values of one time step."""
+    return [array.write(t, value) for array, value in zip(arrays, values)]
+
+
+def _assign(variables, arrays):
+    """Assigns `TensorArray`s to variables; returns them as tensors."""
+    tensors = [array.stack() for array in arrays]
+    for variable, tensor in zip(variables, tensors):
+        variable.assign(tensor)
+    return tensors

@@ -1,0 +1,331 @@
+"""Updates and evaluations of a classifier: plain, or along the fast path.
+
+Both kinds of steps train the same variables with the same optimizer, and both count the
+same things; they differ in how the gradients are computed and in how many updates one
+`Session.run` does.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+from seqmnist import tf1 as tf
+from seqmnist.batches import Batch
+from seqmnist.classifier import (
+    count_correct,
+    cross_entropy,
+    scale_pixels,
+    scheduled_learning_rate,
+)
+from seqmnist.errors import UserError
+from seqmnist.recurrence import EQUATIONS, make_recurrence
+
+# A part of a batch with fewer values per time step is not worth a core of its own.
+MIN_PART = 4_000
+
+# Floating-point operations after which a Session.run returns: some 20 milliseconds of
+# one core, against the 0.2 that it costs.
+RUN_OPERATIONS = 3e9
+MAX_UPDATES = 20
+
+
+class Update(NamedTuple):
+    """What an update saw, as it was before the update.
+
+    Attributes:
+        loss: mean over the batch, nats per example.
+        correct: how many of the batch were classified correctly.
+        learning_rate: of this update.
+    """
+
+    loss: float
+    correct: int
+    learning_rate: float
+
+
+class PlainSteps:
+    """Runs the classifier's own ops, one update at a time.
+
+    Attributes:
+        max_updates: how many updates one call of `update` can do.
+        session_config: for the `tf.Session` to be used.
+        description: for the user.
+    """
+
+    max_updates = 1
+    session_config = None
+
+    def __init__(self, classifier: Any, reason: str) -> None:
+        self.classifier = classifier
+        self.description = f"plain ({reason})"
+
+    def initialize(self, session: Any) -> None:
+        """Prepares what is not a part of the classifier."""
+
+    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
+        """Does one update per batch; at most `max_updates`."""
+        classifier = self.classifier
+        fetches = [
+            classifier.loss,
+            classifier.correct_count,
+            classifier.learning_rate,
+            classifier.train_op,
+        ]
+        return [
+            Update(*session.run(fetches, self._feed(batch))[:3]) for batch in batches
+        ]
+
+    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int]:
+        """Mean loss of a batch, and how many are classified correctly."""
+        fetches = [self.classifier.loss, self.classifier.correct_count]
+        loss, correct = session.run(fetches, self._feed(batch))
+        return loss, correct
+
+    def _feed(self, batch):
+        """The feed for a batch."""
+        classifier = self.classifier
+        return {classifier.sequences: batch.sequences, classifier.labels: batch.labels}
+
+
+class FastSteps:
+    """Trains and evaluates with compiled recurrences; see recurrence.py.
+
+    A large batch is split over the cores, and the gradients of its parts are added. A
+    small one is computed in one piece, and the whole update is compiled, with several
+    updates to a call. What is compiled has static shapes: evaluation batches are filled
+    up, and what fills them is not counted.
+    """
+
+    def __init__(self, classifier: Any, config: Namespace) -> None:
+        self.classifier = classifier
+        self.config = config
+        cores = _num_cores()
+        self.session_config = tf.ConfigProto(
+            intra_op_parallelism_threads=1, inter_op_parallelism_threads=cores
+        )
+        _, self._time_steps, self._input_size = classifier.sequences.shape.as_list()
+        units = classifier.cell.num_units
+        self._weights = classifier.graph.get_collection(
+            tf.GraphKeys.TRAINABLE_VARIABLES
+        )
+        num_values = sum(int(np.prod(w.shape.as_list())) for w in self._weights[:-2])
+        operations = 6 * num_values * self._time_steps * config.batch_size
+        self.max_updates = int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
+        self._part_sizes = _part_sizes(config.batch_size, units, cores)
+        self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, units, cores)
+        images = " + ".join(map(str, self._part_sizes))
+        plural = "" if self.max_updates == 1 else "s"
+        self.description = (
+            f"fast ({images} images, {self.max_updates} update{plural} per call)"
+        )
+        with classifier.graph.as_default(), tf.variable_scope("fast"):
+            self._build_update()
+            self._build_evaluation()
+            self._initializer = tf.variables_initializer(
+                tf.get_collection(tf.GraphKeys.LOCAL_VARIABLES, scope="fast/")
+            )
+
+    def initialize(self, session: Any) -> None:
+        """Prepares what is not a part of the classifier."""
+        session.run(self._initializer)
+
+    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
+        """Does one update per batch; at most `max_updates`."""
+        sequences = _filled(np.stack([b.sequences for b in batches]), self.max_updates)
+        labels = _filled(np.stack([b.labels for b in batches]), self.max_updates)
+        feed = {
+            self._sequences: sequences,
+            self._labels: labels,
+            self._num_updates: len(batches),
+        }
+        values = session.run(self._updates, feed)
+        return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
+
+    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int]:
+        """Mean loss of a batch, and how many are classified correctly."""
+        count = len(batch.labels)
+        size = sum(self._evaluation_sizes)
+        feed = {
+            self._evaluation_sequences: _filled(batch.sequences, size),
+            self._evaluation_labels: _filled(batch.labels, size),
+            self._evaluation_count: count,
+        }
+        loss, correct = session.run(self._evaluation, feed)
+        return loss / count, correct
+
+    def _build_update(self):
+        """Builds the graph of up to `max_updates` updates."""
+        config, optimizer = self.config, self.classifier.optimizer
+        shape = [self.max_updates, config.batch_size]
+        self._sequences = tf.placeholder(
+            tf.uint8, [*shape, self._time_steps, self._input_size], "sequences"
+        )
+        self._labels = tf.placeholder(tf.int32, shape, "labels")
+        self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
+        is_whole = len(self._part_sizes) == 1
+        parts = [self._make_part(i, is_whole) for i in range(len(self._part_sizes))]
+        global_step = tf.train.get_global_step()
+
+        def update(sequences, labels):
+            weights = [w.read_value() for w in self._weights]
+            sequences = tf.split(sequences, self._part_sizes)
+            labels = tf.split(labels, self._part_sizes)
+            values = [
+                part(*args, *weights) for part, *args in zip(parts, sequences, labels)
+            ]
+            loss, correct, *gradients = [_add(terms) for terms in zip(*values)]
+            learning_rate = scheduled_learning_rate(config, global_step)
+            pairs = zip(gradients, self._weights)
+            with tf.control_dependencies([learning_rate]):
+                done = optimizer.apply_gradients(pairs, global_step)
+            return [loss, correct, learning_rate], done
+
+        def updates(sequences, labels, num_updates):
+            def step(k, *arrays):
+                values, done = update(tf.gather(sequences, k), tf.gather(labels, k))
+                with tf.control_dependencies([done]):
+                    k = k + 1
+                return [k, *[a.write(k - 1, v) for a, v in zip(arrays, values)]]
+
+            arrays = [
+                tf.TensorArray(dtype, self.max_updates, element_shape=[])
+                for dtype in (tf.float32, tf.int32, tf.float32)
+            ]
+            _, *arrays = tf.while_loop(
+                lambda k, *_: k < num_updates, step, [0, *arrays], parallel_iterations=1
+            )
+            return [array.stack() for array in arrays]
+
+        compiled = tf.function(updates, jit_compile=is_whole, autograph=False)
+        self._updates = compiled(self._sequences, self._labels, self._num_updates)
+
+    def _make_part(self, index, is_whole):
+        """Makes the function that computes a part's share of loss and gradients."""
+        recurrence = make_recurrence(
+            self.classifier.cell,
+            self._time_steps,
+            self._part_sizes[index],
+            self._input_size,
+        )
+        scratch = recurrence.make_scratch(f"part{index}")
+        batch_size = self.config.batch_size
+
+        def part(sequences, labels, *weights):
+            *cell_weights, kernel, bias = weights
+
+            def head(output):
+                logits = tf.matmul(output, kernel) + bias
+                loss = tf.reduce_sum(cross_entropy(labels, logits)) / batch_size
+                gradients = tf.gradients(loss, [output, kernel, bias])
+                correct = count_correct(labels, logits)
+                return [loss, correct, *gradients[1:]], gradients[0]
+
+            inputs = scale_pixels(sequences)
+            results, gradients = recurrence.train(cell_weights, inputs, scratch, head)
+            loss, correct, *readout_gradients = results
+            return [loss, correct, *gradients, *readout_gradients]
+
+        if is_whole:
+            return part
+        return tf.function(part, jit_compile=True, autograph=False)
+
+    def _build_evaluation(self):
+        """Builds the graph that evaluates a batch."""
+        sizes = self._evaluation_sizes
+        self._evaluation_sequences = tf.placeholder(
+            tf.uint8, [sum(sizes), self._time_steps, self._input_size], "sequences"
+        )
+        self._evaluation_labels = tf.placeholder(tf.int32, [sum(sizes)], "labels")
+        self._evaluation_count = tf.placeholder(tf.int32, [], "count")
+
+        def part(sequences, labels, count, *weights):
+            *cell_weights, kernel, bias = weights
+            size = sequences.shape[0]
+            recurrence = make_recurrence(
+                self.classifier.cell, self._time_steps, size, self._input_size
+            )
+            output = recurrence.final_output(cell_weights, scale_pixels(sequences))
+            logits = tf.matmul(output, kernel) + bias
+            is_counted = tf.range(size) < count
+            losses = tf.where(
+                is_counted, cross_entropy(labels, logits), tf.zeros([size])
+            )
+            # No logit is the largest at label -1.
+            labels = tf.where(is_counted, labels, tf.fill([size], -1))
+            return tf.reduce_sum(losses), count_correct(labels, logits)
+
+        compiled = tf.function(part, jit_compile=True, autograph=False)
+        weights = [w.read_value() for w in self._weights]
+        sequences = tf.split(self._evaluation_sequences, sizes)
+        labels = tf.split(self._evaluation_labels, sizes)
+        starts = np.cumsum([0, *sizes[:-1]])
+        values = [
+            compiled(*args, self._evaluation_count - start, *weights)
+            for start, *args in zip(starts, sequences, labels)
+        ]
+        self._evaluation = [_add(terms) for terms in zip(*values)]
+
+
+def make_steps(classifier: Any, config: Namespace) -> Any:
+    """Chooses how to train.
+
+    Args:
+        classifier: the `Classifier`.
+        config: with `recurrence`: "fast", "plain", or "auto" for fast where possible.
+
+    Returns:
+        `FastSteps` or `PlainSteps`.
+
+    Raises:
+        UserError: the fast path is asked for and cannot run.
+    """
+    if config.recurrence == "plain":
+        return PlainSteps(classifier, "as asked for")
+    obstacle = _obstacle(classifier.cell)
+    if obstacle is None:
+        return FastSteps(classifier, config)
+    if config.recurrence == "fast":
+        raise UserError(
+            f"--recurrence fast: {obstacle}; expected plain, or auto for the faster of "
+            "what is possible"
+        )
+    return PlainSteps(classifier, obstacle)
+
+
+def _obstacle(cell):
+    """Why the fast path cannot run, or `None`."""
+    if int(tf.VERSION.split(".")[0]) < 2:
+        return f"TensorFlow {tf.VERSION} does not compile functions"
+    if type(cell) not in EQUATIONS:
+        return f"{type(cell).__name__} has no fast path"
+    return None
+
+
+def _num_cores():
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _part_sizes(batch_size, num_units, cores):
+    """Splits a batch over the cores, as evenly as possible."""
+    num_parts = max(1, min(cores, batch_size, batch_size * num_units // MIN_PART))
+    return [(batch_size + i) // num_parts for i in reversed(range(num_parts))]
+
+
+def _filled(array, length):
+    """The array, filled up with zeros to this length."""
+    if len(array) == length:
+        return array
+    filler = np.zeros([length - len(array), *array.shape[1:]], array.dtype)
+    return np.concatenate([array, filler])
+
+
+def _add(terms):
+    """The sum of one term or more."""
+    return terms[0] if len(terms) == 1 else tf.add_n(list(terms))

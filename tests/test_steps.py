@@ -1,0 +1,171 @@
+"""Plain and fast steps: the same updates, the same counts."""
+
+import numpy as np
+import pytest
+
+import train_gru_pixel
+import train_lstm
+import train_rnn
+from seqmnist import mnist, steps
+from seqmnist import tf1 as tf
+from seqmnist.batches import Batch, evaluation_batches, training_batches
+from seqmnist.errors import UserError
+from seqmnist.sequences import VIEWS
+from seqmnist.steps import FastSteps, PlainSteps, make_steps
+
+HAS_FAST_PATH = not tf.VERSION.startswith("1.")
+needs_fast_path = pytest.mark.skipif(
+    not HAS_FAST_PATH, reason="TensorFlow 1.15 does not compile functions"
+)
+SCRIPTS = [train_rnn, train_lstm, train_gru_pixel]
+
+
+def make(script, argv, parse):
+    """Steps and a session whose variables are initialized."""
+    config = parse(script, argv)
+    classifier = script.build_graph(config)
+    made = make_steps(classifier, config)
+    session = tf.Session(graph=classifier.graph, config=made.session_config)
+    session.run(classifier.init_op)
+    made.initialize(session)
+    return made, session
+
+
+def trained(script, argv, num_steps, parse, small_data):
+    """Figures of some updates, the weights after them, and a whole evaluation."""
+    made, session = make(script, argv, parse)
+    config = parse(script, argv)
+    splits = mnist.load_splits(small_data, 20)
+    view = VIEWS[config.view]
+    batches = list(
+        training_batches(splits.train, view, config.batch_size, 0, num_steps)
+    )
+    updates = []
+    while batches:
+        chunk, batches = batches[: made.max_updates], batches[made.max_updates :]
+        updates += made.update(session, chunk)
+    weights = session.run(made.classifier.graph.get_collection("variables"))
+    evaluations = [
+        made.evaluate(session, batch)
+        for batch in evaluation_batches(splits.test, view, config.evaluation_batch_size)
+    ]
+    return updates, weights, evaluations
+
+
+@needs_fast_path
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--view", "rows", "--units", "7", "--batch-size", "11"],
+        ["--view", "rows", "--units", "90", "--batch-size", "91"],
+        ["--view", "pixels", "--units", "40", "--batch-size", "101"],
+        ["--view", "rows", "--units", "3", "--batch-size", "1"],
+    ],
+)
+def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monkeypatch):
+    """Batches in one part and in two uneven ones; the last evaluation batch short."""
+    monkeypatch.setattr(steps, "_num_cores", lambda: 2)
+    argv = [*argv, "--evaluation-batch-size", "47", "--schedule", "exponential"]
+    argv += ["--decay-steps", "2", "--decay-rate", "0.5"]
+    num_steps = 3 if "pixels" in argv else 25
+    plain = [*argv, "--recurrence", "plain"]
+    expected = trained(script, plain, num_steps, parse, small_data)
+    found = trained(
+        script, [*argv, "--recurrence", "fast"], num_steps, parse, small_data
+    )
+    for update, other in zip(found[0], expected[0]):
+        assert update.loss == pytest.approx(other.loss, rel=1e-4)
+        assert update.learning_rate == other.learning_rate
+    assert [u.correct for u in found[0]] == [u.correct for u in expected[0]]
+    assert len(found[0]) == len(expected[0]) == num_steps
+    for value, other in zip(found[1], expected[1]):
+        assert np.max(np.abs(value - other)) < 1e-3 * max(np.max(np.abs(other)), 0.1)
+    for (loss, correct), (other_loss, other_correct) in zip(found[2], expected[2]):
+        assert loss == pytest.approx(other_loss, rel=1e-4)
+        assert correct == other_correct
+
+
+@needs_fast_path
+@pytest.mark.parametrize(
+    "argv, parts, updates",
+    [
+        (["--preset", "lstm-50"], [10], 20),
+        (["--preset", "lstm-128-prediction"], [50, 50], 2),
+        (["--batch-size", "101", "--units", "128"], [51, 50], 2),
+        (["--batch-size", "101", "--units", "128", "--view", "pixels"], [51, 50], 1),
+    ],
+)
+def test_batches_are_split_and_updates_gathered_by_their_size(
+    argv, parts, updates, parse, monkeypatch
+):
+    monkeypatch.setattr(steps, "_num_cores", lambda: 2)
+    config = parse(train_lstm, argv)
+    found = FastSteps(train_lstm.build_graph(config), config)
+    assert found._part_sizes == parts
+    assert found.max_updates == updates
+    images = " + ".join(map(str, parts))
+    assert found.description.startswith(f"fast ({images} images, {updates} update")
+
+
+@needs_fast_path
+def test_the_fast_graph_does_not_grow_with_the_sequence(parse):
+    counts = []
+    for view in ("rows", "pixels"):
+        config = parse(train_gru_pixel, ["--view", view, "--batch-size", "64"])
+        classifier = train_gru_pixel.build_graph(config)
+        FastSteps(classifier, config)
+        graph_def = classifier.graph.as_graph_def()
+        functions = graph_def.library.function
+        counts.append(len(graph_def.node) + sum(len(f.node_def) for f in functions))
+    assert abs(counts[0] - counts[1]) < 50
+
+
+@needs_fast_path
+def test_the_history_is_in_no_checkpoint(parse):
+    config = parse(train_rnn, ["--units", "7"])
+    classifier = train_rnn.build_graph(config)
+    before = len(classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES))
+    FastSteps(classifier, config)
+    after = classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+    assert len(after) == before
+
+
+def test_recurrence_chooses_the_path(parse):
+    found = {}
+    for choice in ("auto", "plain"):
+        config = parse(train_rnn, ["--units", "7", "--recurrence", choice])
+        found[choice] = make_steps(train_rnn.build_graph(config), config)
+    assert type(found["auto"]) is (FastSteps if HAS_FAST_PATH else PlainSteps)
+    assert type(found["plain"]) is PlainSteps
+    assert found["plain"].description == "plain (as asked for)"
+
+
+@pytest.mark.skipif(HAS_FAST_PATH, reason="there is a fast path")
+def test_without_a_fast_path_it_cannot_be_asked_for(parse):
+    config = parse(train_rnn, ["--units", "7", "--recurrence", "fast"])
+    with pytest.raises(UserError, match="does not compile functions; expected plain"):
+        make_steps(train_rnn.build_graph(config), config)
+
+
+def test_a_cell_without_equations_is_computed_plainly(parse):
+    class OtherCell(train_rnn.BasicRNNCell):
+        pass
+
+    config = parse(train_rnn, ["--units", "7"])
+    classifier = train_rnn.build_graph(config)
+    classifier = classifier._replace(cell=OtherCell(7))
+    found = make_steps(classifier, config)
+    assert isinstance(found, PlainSteps)
+    assert found.description.startswith("plain (")
+
+
+def test_an_update_counts_the_batch_as_it_was_before(parse):
+    """Also for the images that fill up a call of several updates."""
+    made, session = make(train_rnn, ["--units", "5", "--batch-size", "3"], parse)
+    batch = Batch(np.zeros([3, 28, 28], np.uint8), np.array([1, 2, 3], np.uint8))
+    loss, _ = made.evaluate(session, batch)
+    (update,) = made.update(session, [batch])
+    assert update.loss == pytest.approx(loss, rel=1e-6)
+    later, _ = made.evaluate(session, batch)
+    assert later < update.loss
