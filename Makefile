@@ -1,13 +1,15 @@
 # `make` trains the three networks shortly and compares them; `make test` tests them.
 # Both make the environment .venv first, with any Python that TensorFlow is built for.
+# `make bench` measures the suite beside its peers, in an environment with all of them.
 
 PYTHON ?= python3
 PYTHON_TF1 ?= python3.7
 
 VENV := .venv
 VENV_TF1 := .venv-tf1
+VENV_BENCH := .venv-bench
 
-.PHONY: demo test test-tf1 lint clean
+.PHONY: demo test test-tf1 bench lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python train_rnn.py --preset quick
@@ -21,6 +23,11 @@ test: $(VENV)/installed-tests
 test-tf1: $(VENV_TF1)/installed-tests
 	$(VENV_TF1)/bin/python -m pytest
 
+# TF 1.15.5 takes part where there is a Python 3.7 for it.
+bench: $(VENV_BENCH)/installed
+	-@$(MAKE) $(VENV_TF1)/installed
+	$(VENV_BENCH)/bin/python benchmarks/run.py
+
 lint: $(VENV)/installed-tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -28,7 +35,7 @@ lint: $(VENV)/installed-tests
 
 # Removes the environments; runs in logs/ stay.
 clean:
-	rm -rf $(VENV) $(VENV_TF1)
+	rm -rf $(VENV) $(VENV_TF1) $(VENV_BENCH)
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -r
 
@@ -50,6 +57,11 @@ $(VENV_TF1)/installed: requirements.txt
 	  { echo "error: $(PYTHON_TF1) is missing or not Python 3.7, for which TensorFlow" \
 	    "1.15.5 is built; name one: make test-tf1 PYTHON_TF1=path/to/python3.7" >&2; exit 2; }
 	$(call make_environment,$(PYTHON_TF1))
+
+$(VENV_BENCH)/installed: $(VENV)/installed benchmarks/requirements-bench.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) benchmarks/requirements-bench.txt
+	@touch $@
 
 %/installed-tests: %/installed tests/requirements.txt
 	$(@D)/bin/python $(PIP_INSTALL) tests/requirements.txt

@@ -8,11 +8,11 @@
     every cell has the form `dz = d · q`: gradients `d` that come from the future, times
     coefficients `q` that depend on the forward pass alone.
 -   What does not wait is taken out of the loops, or laid out for fast matrix products.
-    Short sequences are computed `BatchMajor`: the products with the inputs, the
-    coefficients and the weights' gradients are one large operation each, before or
-    behind the loop. Long ones, whose history does not fit the cache, are computed
-    `UnitsMajor`: everything in one pass over the history, in the layout in which all
-    products, that of the weights' gradient included, run at full speed.
+    Short sequences are computed `BatchMajor`: the products with the inputs and the
+    weights' gradients are one large operation each, before or behind the loop. Long
+    ones, whose history does not fit the cache, are computed `UnitsMajor`: everything in
+    one pass over the history, in the layout in which all products, that of the weights'
+    gradient included, run at full speed.
 -   The history lives in variables that XLA updates in place; a `tf.TensorArray` of its
     own would be filled with zeros and copied at every step of training.
 
@@ -252,7 +252,7 @@ class BatchMajor(Recurrence):
 
     def make_scratch(self, name):
         sizes = [n for gates in self.equations.gates for n in self.sizes(gates)]
-        dz = self._variables(name + "_dz", self.time_steps, sizes)
+        dz = self._variables(name + "_dz", self.time_steps + 1, sizes)
         return super().make_scratch(name) + dz
 
     def _shape(self, multiple):
@@ -264,42 +264,33 @@ class BatchMajor(Recurrence):
     def _from_layout(self, units):
         return units
 
-    def _flat(self, sequence):
-        """Merges time and batch."""
-        return tf.reshape(sequence, [self.time_steps * self.batch_size, -1])
-
     def _forward_product(self, weights, inputs):
-        inputs = self._flat(tf.transpose(inputs, [1, 0, 2]))
+        inputs = _flat(tf.transpose(inputs, [1, 0, 2]))
         kernels = self._kernels(weights)
         from_inputs = [
             tf.reshape(
-                tf.matmul(inputs, of_inputs) + bias,
-                [self.time_steps, self.batch_size, -1],
+                tf.matmul(inputs, of_inputs), [self.time_steps, self.batch_size, -1]
             )
-            for of_inputs, _, bias in kernels
+            for of_inputs, _, _ in kernels
         ]
-        return lambda t, k, h: (
-            tf.gather(from_inputs[k], t) + tf.matmul(h, kernels[k][1])
-        )
+
+        def product(t, k, h):
+            _, of_units, bias = kernels[k]
+            return tf.gather(from_inputs[k], t) + (tf.matmul(h, of_units) + bias)
+
+        return product
 
     def _gradients(self, weights, inputs, history, d_state, scratch):
-        saved = [array[1:] for array in history]
-        before = [array[:-1] for array in self.equations.after(history)]
-        coefficients = self.equations.coefficients(saved, before)
         sizes = [self.sizes(gates) for gates in self.equations.gates]
-        transposed = [
-            [tf.transpose(block) for block in tf.split(of_units, len(blocks), 1)]
-            for (_, of_units, _), blocks in zip(self._kernels(weights), sizes)
-        ]
         num_states = self.equations.num_states
         variables = scratch[len(self._saved_sizes) :]
+        coefficients = self._coefficients(history)
+        back_product = self._back_product(weights)
 
         def step(t, *loop):
             d_after, arrays = loop[:num_states], loop[num_states:]
             d_before, dz = self.equations.backward(
-                lambda k, dz: _sum_of_products(dz, transposed[k]),
-                tf.nest.map_structure(lambda array: tf.gather(array, t), coefficients),
-                d_after,
+                back_product, coefficients(t), d_after
             )
             return [t - 1, *d_before, *_write(arrays, t, tf.nest.flatten(dz))]
 
@@ -308,16 +299,47 @@ class BatchMajor(Recurrence):
             step,
             [self.time_steps - 1, *d_state, *map(_array, variables)],
         )
-        arrays = [self._flat(a) for a in _assign(variables, loop[num_states:])]
-        inputs = tf.transpose(inputs, [1, 0, 2])
+        arrays = map(_flat, _assign(variables, loop[num_states:]))
+        # All arrays have one time step more than the sequence, as the history has. At
+        # the last one dz is zero, so what it is multiplied with does not matter, and
+        # no array has to be cut, which would copy it.
+        inputs = tf.pad(tf.transpose(inputs, [1, 0, 2]), [[0, 1], [0, 0], [0, 0]])
+        saved = [tf.pad(array[1:], [[0, 1], [0, 0], [0, 0]]) for array in history]
+        before = self.equations.after(history)
         gradients = []
-        dz = tf.nest.pack_sequence_as(sizes, arrays)
+        dz = tf.nest.pack_sequence_as(sizes, list(arrays))
         for operand, blocks in zip(self.equations.operands(saved, before), dz):
-            operand = self._flat(tf.concat([inputs, operand], 2))
+            operand = _flat(tf.concat([inputs, operand], 2))
             products = [tf.matmul(operand, block, transpose_a=True) for block in blocks]
             sums = [tf.reduce_sum(block, 0) for block in blocks]
             gradients += [tf.concat(products, 1), tf.concat(sums, 0)]
         return gradients
+
+    def _coefficients(self, history):
+        """Makes the function of time that gives the backward pass its coefficients.
+
+        Large ones are computed where they are used, small ones for all times at once.
+        """
+        equations = self.equations
+        if self.apart:
+            return lambda t: equations.coefficients(
+                _read(history, t + 1), equations.after(_read(history, t))
+            )
+        before = [array[:-1] for array in equations.after(history)]
+        hoisted = equations.coefficients([array[1:] for array in history], before)
+        return lambda t: _read(hoisted, t)
+
+    def _back_product(self, weights):
+        """Makes `product(k, dz)`, the gradient of kernel k's operand."""
+        transposed = [
+            [tf.transpose(w) for w in tf.split(of_units, len(self.sizes(gates)), 1)]
+            for (_, of_units, _), gates in zip(
+                self._kernels(weights), self.equations.gates
+            )
+        ]
+        return lambda k, dz: tf.add_n(
+            [tf.matmul(block, w) for block, w in zip(dz, transposed[k])]
+        )
 
 
 class UnitsMajor(Recurrence):
@@ -362,10 +384,12 @@ class UnitsMajor(Recurrence):
 
         def step(t, *loop):
             d_after, sums = loop[:num_states], loop[num_states:]
-            saved = [tf.gather(array, t + 1) for array in history]
-            before = self.equations.after([tf.gather(array, t) for array in history])
+            saved = _read(history, t + 1)
+            before = self.equations.after(_read(history, t))
             d_before, dz = self.equations.backward(
-                lambda k, dz: _sum_of_products(of_units[k], dz),
+                lambda k, dz: tf.add_n(
+                    [tf.matmul(w, d) for w, d in zip(of_units[k], dz)]
+                ),
                 self.equations.coefficients(saved, before),
                 d_after,
             )
@@ -597,9 +621,9 @@ def _at(product, t):
     return lambda k, h: product(t, k, h)
 
 
-def _sum_of_products(left, right):
-    """The sum of the matrix products of two lists."""
-    return tf.add_n([tf.matmul(a, b) for a, b in zip(left, right)])
+def _flat(sequence):
+    """Merges time and batch, the first two axes."""
+    return tf.reshape(sequence, [-1, sequence.shape[2]])
 
 
 def _array(variable):
@@ -607,6 +631,11 @@ def _array(variable):
     shape = variable.shape.as_list()
     array = tf.TensorArray(variable.dtype, shape[0], element_shape=shape[1:])
     return array.unstack(variable.read_value())
+
+
+def _read(arrays, t):
+    """The values of one time step, in the structure of the arrays."""
+    return tf.nest.map_structure(lambda array: tf.gather(array, t), arrays)
 
 
 def _write(arrays, t, values):

@@ -104,9 +104,7 @@ class FastSteps:
         self.classifier = classifier
         self.config = config
         cores = _num_cores()
-        self.session_config = tf.ConfigProto(
-            intra_op_parallelism_threads=1, inter_op_parallelism_threads=cores
-        )
+        self.session_config = _session_config()
         _, self._time_steps, self._input_size = classifier.sequences.shape.as_list()
         units = classifier.cell.num_units
         self._weights = classifier.graph.get_collection(
@@ -170,26 +168,34 @@ class FastSteps:
         parts = [self._make_part(i, is_whole) for i in range(len(self._part_sizes))]
         global_step = tf.train.get_global_step()
 
+        def apply(*values):
+            loss, correct, *gradients = [_add(terms) for terms in zip(*values)]
+            learning_rate = scheduled_learning_rate(config, global_step)
+            with tf.control_dependencies([learning_rate]):
+                done = optimizer.apply_gradients(
+                    zip(gradients, self._weights), global_step
+                )
+            with tf.control_dependencies([done]):
+                return [tf.identity(x) for x in (loss, correct, learning_rate)]
+
+        if not is_whole:
+            apply = tf.function(apply, jit_compile=True, autograph=False)
+
         def update(sequences, labels):
             weights = [w.read_value() for w in self._weights]
             sequences = tf.split(sequences, self._part_sizes)
             labels = tf.split(labels, self._part_sizes)
-            values = [
-                part(*args, *weights) for part, *args in zip(parts, sequences, labels)
-            ]
-            loss, correct, *gradients = [_add(terms) for terms in zip(*values)]
-            learning_rate = scheduled_learning_rate(config, global_step)
-            pairs = zip(gradients, self._weights)
-            with tf.control_dependencies([learning_rate]):
-                done = optimizer.apply_gradients(pairs, global_step)
-            return [loss, correct, learning_rate], done
+            return apply(
+                *[
+                    part(*args, *weights)
+                    for part, *args in zip(parts, sequences, labels)
+                ]
+            )
 
         def updates(sequences, labels, num_updates):
             def step(k, *arrays):
-                values, done = update(tf.gather(sequences, k), tf.gather(labels, k))
-                with tf.control_dependencies([done]):
-                    k = k + 1
-                return [k, *[a.write(k - 1, v) for a, v in zip(arrays, values)]]
+                values = update(tf.gather(sequences, k), tf.gather(labels, k))
+                return [k + 1, *[a.write(k, v) for a, v in zip(arrays, values)]]
 
             arrays = [
                 tf.TensorArray(dtype, self.max_updates, element_shape=[])
@@ -270,6 +276,13 @@ class FastSteps:
         self._evaluation = [_add(terms) for terms in zip(*values)]
 
 
+def _session_config():
+    """One thread per core between operations, none within: the parts fill the cores."""
+    return tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=_num_cores()
+    )
+
+
 def make_steps(classifier: Any, config: Namespace) -> Any:
     """Chooses how to train.
 
@@ -302,6 +315,11 @@ def _obstacle(cell):
         return f"TensorFlow {tf.VERSION} does not compile functions"
     if type(cell) not in EQUATIONS:
         return f"{type(cell).__name__} has no fast path"
+    try:
+        with tf.Graph().as_default(), tf.Session(config=_session_config()) as session:
+            session.run(tf.function(tf.tanh, jit_compile=True)(tf.zeros([])))
+    except tf.errors.OpError as error:
+        return f"XLA cannot compile here: {error.message.splitlines()[0]}"
     return None
 
 

@@ -141,6 +141,20 @@ def test_recurrence_chooses_the_path(parse):
     assert found["plain"].description == "plain (as asked for)"
 
 
+@needs_fast_path
+def test_where_xla_cannot_compile_the_plain_path_takes_over(parse, monkeypatch):
+    def failing(*args, **kwargs):
+        raise tf.errors.UnimplementedError(None, None, "no XLA\nfor this device")
+
+    monkeypatch.setattr(steps.tf, "function", failing)
+    config = parse(train_rnn, ["--units", "7"])
+    found = make_steps(train_rnn.build_graph(config), config)
+    assert found.description == "plain (XLA cannot compile here: no XLA)"
+    config.recurrence = "fast"
+    with pytest.raises(UserError, match="--recurrence fast: XLA cannot compile here"):
+        make_steps(train_rnn.build_graph(config), config)
+
+
 @pytest.mark.skipif(HAS_FAST_PATH, reason="there is a fast path")
 def test_without_a_fast_path_it_cannot_be_asked_for(parse):
     config = parse(train_rnn, ["--units", "7", "--recurrence", "fast"])

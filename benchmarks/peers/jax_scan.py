@@ -1,0 +1,98 @@
+"""JAX: lax.scan over the time steps, one jitted function per update, Adam by hand."""
+
+import jax
+import jax.numpy as jnp
+
+NAME = "JAX"
+
+
+def rnn_step(parameters, h, x):
+    kernel, bias = parameters["cell"]
+    return jnp.tanh(jnp.concatenate([x, h], 1) @ kernel[0] + bias[0])
+
+
+def lstm_step(parameters, state, x):
+    kernel, bias = parameters["cell"]
+    c, h = state
+    z = jnp.concatenate([x, h], 1) @ kernel[0] + bias[0]
+    i, j, f, o = jnp.split(z, 4, axis=1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(j)
+    return c, jax.nn.sigmoid(o) * jnp.tanh(c)
+
+
+def gru_step(parameters, h, x):
+    kernel, bias = parameters["cell"]
+    z = jnp.concatenate([x, h], 1) @ kernel[0] + bias[0]
+    r, u = jnp.split(jax.nn.sigmoid(z), 2, axis=1)
+    c = jnp.tanh(jnp.concatenate([x, r * h], 1) @ kernel[1] + bias[1])
+    return u * h + (1 - u) * c
+
+
+STEPS = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_step}
+
+
+class Peer:
+    """Trains on the task's batches in turn."""
+
+    def __init__(self, task):
+        kernel, bias = task.gates()
+        groups = {"gru": [[0, 1], [2]]}.get(task.cell, [list(range(len(kernel)))])
+        join = jnp.concatenate
+        self.parameters = {
+            "cell": (
+                [join([kernel[i] for i in group], 1) for group in groups],
+                [join([bias[i] for i in group]) for group in groups],
+            ),
+            "readout": tuple(jnp.asarray(array) for array in task.readout),
+        }
+        moments = [jax.tree.map(jnp.zeros_like, self.parameters) for _ in range(2)]
+        self.slots = (jnp.zeros(()), *moments)
+        self.batches = task.batches
+        self.update = jax.jit(
+            self._make_update(task.cell, task.num_units, task.learning_rate),
+            donate_argnums=(0, 1),
+        )
+
+    @staticmethod
+    def _make_update(cell, num_units, learning_rate, beta1=0.9, beta2=0.999):
+        def compute_loss(parameters, inputs, labels):
+            zeros = jnp.zeros([len(inputs), num_units])
+
+            def body(state, x):
+                return STEPS[cell](parameters, state, x), None
+
+            start = (zeros, zeros) if cell == "lstm" else zeros
+            state, _ = jax.lax.scan(body, start, jnp.swapaxes(inputs, 0, 1))
+            h = state[1] if cell == "lstm" else state
+            kernel, bias = parameters["readout"]
+            log_probabilities = jax.nn.log_softmax(h @ kernel + bias)
+            chosen = jnp.take_along_axis(log_probabilities, labels[:, None], 1)
+            return -jnp.mean(chosen)
+
+        def update(parameters, slots, inputs, labels):
+            loss, gradients = jax.value_and_grad(compute_loss)(
+                parameters, inputs, labels
+            )
+            count, m, v = slots
+            count = count + 1
+            m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, gradients)
+            v = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, v, gradients)
+            rate = learning_rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
+            parameters = jax.tree.map(
+                lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), parameters, m, v
+            )
+            return parameters, (count, m, v), loss
+
+        return update
+
+    def train(self, num_steps):
+        """Does `num_steps` updates; returns the first one's loss."""
+        for step in range(num_steps):
+            inputs, labels = self.batches[step % len(self.batches)]
+            self.parameters, self.slots, loss = self.update(
+                self.parameters, self.slots, inputs, labels
+            )
+            if step == 0:
+                first = loss
+        jax.block_until_ready(self.parameters)
+        return float(first)

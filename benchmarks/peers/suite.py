@@ -1,0 +1,55 @@
+"""seqmnist itself: a script's graph, trained as the script trains it."""
+
+import importlib
+import os
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
+
+from seqmnist import options
+from seqmnist import tf1 as tf
+from seqmnist.batches import Batch
+from seqmnist.sequences import VIEWS, View
+from seqmnist.steps import make_steps
+
+NAME = "seqmnist"
+RECURRENCE = "fast"
+
+
+class Peer:
+    """Trains on the task's batches in turn."""
+
+    def __init__(self, task):
+        script = importlib.import_module(task.script)
+        argv = ["--preset", task.preset, "--recurrence", RECURRENCE]
+        argv += ["--units", str(task.num_units), "--batch-size", str(task.batch_size)]
+        config = options.parse(argv, task.script, "", script.DEFAULTS, script.PRESETS)
+        VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)
+        classifier = script.build_graph(config)
+        self.steps = make_steps(classifier, config)
+        weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+        self.session = tf.Session(
+            graph=classifier.graph, config=self.steps.session_config
+        )
+        self.session.run(classifier.init_op)
+        self.steps.initialize(self.session)
+        with classifier.graph.as_default():
+            for variable, value in zip(weights, task.weights):
+                variable.load(value, self.session)
+        self.batches = [
+            Batch(np.rint(inputs * 255).astype(np.uint8), labels.astype(np.uint8))
+            for inputs, labels in task.batches
+        ]
+
+    def train(self, num_steps):
+        """Does `num_steps` updates; returns the first one's loss."""
+        first = None
+        for start in range(0, num_steps, self.steps.max_updates):
+            stop = min(num_steps, start + self.steps.max_updates)
+            chosen = [self.batches[i % len(self.batches)] for i in range(start, stop)]
+            updates = self.steps.update(self.session, chosen)
+            if first is None:
+                first = float(updates[0].loss)
+        return first
