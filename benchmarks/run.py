@@ -51,7 +51,7 @@ def main():
     """Measures what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     names = [workload.name for workload in WORKLOADS]
-    parser.add_argument("--workloads", nargs="+", choices=names, default=names)
+    parser.add_argument("--workloads", nargs="*", choices=names, default=names)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument("--rounds", type=int, default=11, help="turns of each peer")
     parser.add_argument("--no-growth", action="store_true", help="only the table")

@@ -50,6 +50,10 @@ class Update(NamedTuple):
 class PlainSteps:
     """Runs the classifier's own ops, one update at a time.
 
+    Args:
+        classifier: the `Classifier`.
+        reason: why the fast path is not taken, for the user.
+
     Attributes:
         max_updates: how many updates one call of `update` can do.
         session_config: for the `tf.Session` to be used.
@@ -98,6 +102,14 @@ class FastSteps:
     small one is computed in one piece, and the whole update is compiled, with several
     updates to a call. What is compiled has static shapes: evaluation batches are filled
     up, and what fills them is not counted.
+
+    Args:
+        classifier: the `Classifier`.
+        config: with `batch_size`, `evaluation_batch_size` and the learning rate's
+            options.
+
+    Attributes:
+        max_updates, session_config, description: as for `PlainSteps`.
     """
 
     def __init__(self, classifier: Any, config: Namespace) -> None:
@@ -107,11 +119,13 @@ class FastSteps:
         self.session_config = _session_config()
         _, self._time_steps, self._input_size = classifier.sequences.shape.as_list()
         units = classifier.cell.num_units
+        # The cell's, then the readout's kernel and bias, as build_graph makes them.
         self._weights = classifier.graph.get_collection(
             tf.GraphKeys.TRAINABLE_VARIABLES
         )
+        # Two operations per multiply-add, forwards and twice that backwards.
         num_values = sum(int(np.prod(w.shape.as_list())) for w in self._weights[:-2])
-        operations = 6 * num_values * self._time_steps * config.batch_size
+        operations = 3 * 2 * num_values * self._time_steps * config.batch_size
         self.max_updates = int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
         self._part_sizes = _part_sizes(config.batch_size, units, cores)
         self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, units, cores)

@@ -43,3 +43,15 @@ def test_a_wrong_loss_ends_the_benchmark(monkeypatch):
     run.check_loss({"loss": 2.0001}, {}, "suite")
     with pytest.raises(SystemExit, match=r"suite: loss 2\.01, expected 2\.0"):
         run.check_loss({"loss": 2.01}, {}, "suite")
+
+
+def test_the_readmes_table_is_the_one_that_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT_DIR / "benchmarks"))
+    import report
+
+    folder = PROJECT_DIR / "benchmarks" / "results"
+    table = report.as_markdown(json.loads((folder / "results.json").read_text()))
+    assert (folder / "results.md").read_text() == table
+    rows = [line for line in table.split("\nSeconds")[0].splitlines() if "|" in line]
+    assert len(rows) == 13
+    assert "\n".join(rows) in (PROJECT_DIR / "README.md").read_text()

@@ -7,11 +7,13 @@ NAME = "JAX"
 
 
 def rnn_step(parameters, h, x):
+    """One time step of the BasicRNN."""
     kernel, bias = parameters["cell"]
     return jnp.tanh(jnp.concatenate([x, h], 1) @ kernel[0] + bias[0])
 
 
 def lstm_step(parameters, state, x):
+    """One time step of the LSTM."""
     kernel, bias = parameters["cell"]
     c, h = state
     z = jnp.concatenate([x, h], 1) @ kernel[0] + bias[0]
@@ -21,6 +23,7 @@ def lstm_step(parameters, state, x):
 
 
 def gru_step(parameters, h, x):
+    """One time step of TF1's GRU."""
     kernel, bias = parameters["cell"]
     z = jnp.concatenate([x, h], 1) @ kernel[0] + bias[0]
     r, u = jnp.split(jax.nn.sigmoid(z), 2, axis=1)
