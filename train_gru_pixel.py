@@ -10,7 +10,7 @@ Readout   dense layer on the state after the last pixel, softmax cross-entropy
     python train_gru_pixel.py --view rows   the same cell over rows: minutes
     tensorboard --logdir logs               watch it
 
-Test accuracy with seed 0: 0.8892 after 4,400 steps, 52 minutes on two cores.
+Test accuracy with seed 0: 0.8892 after 4,400 steps; a step takes 0.25 s on two cores.
 """
 
 import sys

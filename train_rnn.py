@@ -8,7 +8,7 @@ Readout   dense layer on the state after the last row, softmax cross-entropy
     python train_rnn.py --epochs 20      the same, shorter
     tensorboard --logdir logs            watch it
 
-Test accuracy with seed 0: 0.9714 after 20 epochs, 0.9789 after 100.
+Test accuracy with seed 0: 0.9803 after 20 epochs, 34 s on two cores.
 """
 
 import sys
