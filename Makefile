@@ -39,29 +39,33 @@ clean:
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -r
 
-# Makes the environment that the target's folder names, with the Python of argument 1.
+# Makes the environment that the target's folder names, with the Python of argument 1 and
+# the requirements of argument 2.
 define make_environment
 $(1) -m venv $(@D)
-$(@D)/bin/python $(PIP_INSTALL) requirements.txt
+$(@D)/bin/python $(PIP_INSTALL) $(2)
 @touch $@
 endef
 
+define check_python
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+  { echo "error: $(PYTHON) is missing or not Python 3.10 to 3.13, for which" \
+    "TensorFlow 2.21 is built; name another one: make PYTHON=python3.12" >&2; exit 2; }
+endef
+
 $(VENV)/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
-	  { echo "error: $(PYTHON) is missing or not Python 3.10 to 3.13, for which" \
-	    "TensorFlow 2.21 is built; name another one: make PYTHON=python3.12" >&2; exit 2; }
-	$(call make_environment,$(PYTHON))
+	$(call check_python)
+	$(call make_environment,$(PYTHON),requirements.txt)
 
 $(VENV_TF1)/installed: requirements.txt
 	@$(PYTHON_TF1) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 7))' || \
 	  { echo "error: $(PYTHON_TF1) is missing or not Python 3.7, for which TensorFlow" \
 	    "1.15.5 is built; name one: make test-tf1 PYTHON_TF1=path/to/python3.7" >&2; exit 2; }
-	$(call make_environment,$(PYTHON_TF1))
+	$(call make_environment,$(PYTHON_TF1),requirements.txt)
 
-$(VENV_BENCH)/installed: $(VENV)/installed benchmarks/requirements-bench.txt
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python $(PIP_INSTALL) benchmarks/requirements-bench.txt
-	@touch $@
+$(VENV_BENCH)/installed: requirements.txt benchmarks/requirements-bench.txt
+	$(call check_python)
+	$(call make_environment,$(PYTHON),benchmarks/requirements-bench.txt)
 
 %/installed-tests: %/installed tests/requirements.txt
 	$(@D)/bin/python $(PIP_INSTALL) tests/requirements.txt

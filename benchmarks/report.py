@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from peers.matmul import OPERATIONS
 
 OURS = ("suite", "suite_plain")
-BLUE, GRAY, LIGHT = "#0072B2", "#888888", "#BBBBBB"
+BLUE, GRAY = "#0072B2", "#888888"
 
 
 def floor(workload):

@@ -42,10 +42,9 @@ class Network:
         self.cell = CELLS[cell](units)
         self.inputs = random(batch_size, time_steps, input_size)
         self.direction = random(batch_size, units)
-        plain_outputs, state = tf.nn.dynamic_rnn(
+        _, state = tf.nn.dynamic_rnn(
             self.cell, tf.constant(self.inputs), dtype=tf.float64
         )
-        del plain_outputs
         self.plain_output = state[-1] if cell == "lstm" else state
         self.variables = tf.trainable_variables()
         self.plain_gradients = tf.gradients(
