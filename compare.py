@@ -16,7 +16,8 @@ from pathlib import Path
 from seqmnist.errors import UserError, one_line_errors
 from seqmnist.options import OneLineParser
 from seqmnist.paths import LOG_DIR, check_folder, shown
-from seqmnist.run_log import CONFIG_FILE, RESULT_FILE, Result
+from seqmnist.run_folder import CONFIG_FILE, RESULT_FILE
+from seqmnist.run_log import Result
 
 # Heading -> field of `Result`, and how it is shown.
 COLUMNS = {

@@ -86,7 +86,9 @@ def build_graph(config):
             optimizer = tf.train.AdamOptimizer(
                 lambda: scheduled_learning_rate(config, global_step)
             )
-            train_op = optimizer.minimize(loss, global_step)
+            gradients = optimizer.compute_gradients(loss)  # (gradient, variable) pairs
+            gradient_norm = tf.global_norm([gradient for gradient, _ in gradients])
+            train_op = optimizer.apply_gradients(gradients, global_step)
 
         return Classifier(
             graph=graph,
@@ -99,6 +101,7 @@ def build_graph(config):
             correct_count=correct_count,
             optimizer=optimizer,
             learning_rate=learning_rate,
+            gradient_norm=gradient_norm,
             train_op=train_op,
             init_op=tf.global_variables_initializer(),
         )

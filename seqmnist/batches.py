@@ -56,6 +56,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     num_steps: int,
+    first_step: int = 0,
 ) -> Iterator[Batch]:
     """Yields the batches of a run, one per step.
 
@@ -68,6 +69,7 @@ def training_batches(
         batch_size: examples per step, at most the size of the split.
         seed: of the run, 0 to 2**32 - 1.
         num_steps: steps of the whole run.
+        first_step: steps already done, whose batches are left out.
 
     Yields:
         One `Batch` of exactly `batch_size` examples per step.
@@ -79,7 +81,7 @@ def training_batches(
     num_examples = len(sequences)
     per_epoch = steps_per_epoch(num_examples, batch_size)
     permutation_epoch = -1
-    for step in range(num_steps):
+    for step in range(first_step, num_steps):
         epoch, position = divmod(step, per_epoch)
         if epoch != permutation_epoch:
             generator = np.random.RandomState([seed, epoch])

@@ -1,133 +1,314 @@
-"""Starting weights from a checkpoint, the notebooks' own ones included."""
+"""Checkpoints: what a run needs to go on as if it had never been stopped.
 
+RUN/checkpoints/
+    model.ckpt-500.index, model.ckpt-500.data-00000-of-00001
+                     written by tf.train.Saver (format V2): weights, Adam's slots,
+                     global_step
+    model.ckpt-500.json
+                     the rest of the run's state, and length and SHA-256 of all of it;
+                     renamed to its place last, so a checkpoint without it is none
+    checkpoint       names the latest one, for tf.train.latest_checkpoint
+    best             the same for the best on validation so far:
+                     tf.train.latest_checkpoint(folder, "best")
+    partial/         where a checkpoint is written before it is renamed to its place
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
 import os
 import re
-
-import numpy as np
+import shutil
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
 
 from seqmnist import tf1 as tf
-from seqmnist.errors import UserError
-
-# Where the notebooks' code, run in TF 1.15, leaves the readout: tf.layers.dense; two
-# bare tf.Variable; tf.get_variable in the scope rnn/output.
-READOUT_NAMES = (
-    {"dense/kernel": "dense/kernel", "dense/bias": "dense/bias"},
-    {"dense/kernel": "Variable", "dense/bias": "Variable_1"},
-    {"dense/kernel": "rnn/output/w", "dense/bias": "rnn/output/b"},
+from seqmnist.errors import (
+    CannotWrite,
+    Diverged,
+    UserError,
+    tensorflow_reason,
+    writing,
 )
+from seqmnist.paths import shown
+from seqmnist.run_folder import synchronize, write_text
 
-# The scopes TF1's cells write under; LSTMCell and BasicLSTMCell share their equations.
-CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
+FOLDER = "checkpoints"
+LATEST_FILE = "checkpoint"
+BEST_FILE = "best"
+NUM_KEPT = 3  # the last ones; beside them the best
+SLACK = 1 << 16  # bytes, for what is written beside the variables
 
-# What Adam adds to a checkpoint for each weight.
-SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
+STATE = ".json"
+INDEX = ".index"
+DATA = ".data-00000-of-00001"
+# In the order in which they take their place; they leave it in the opposite one.
+SUFFIXES = (DATA, INDEX, STATE)
 
 
-def load_weights(path, variables, cell_name, session):
-    """Sets a session's weights to those of a checkpoint.
+class Checkpoint(NamedTuple):
+    """A checkpoint whose files are whole.
 
-    Cell variables are found by the end of their name, from the cell's scope on
-    (`rnn/internal/rnn/gru_cell/gates/kernel` serves `rnn/gru_cell/gates/kernel`),
-    under `cell_name` or the name of one of TF1's cells; the readout under the names the
-    notebooks gave it. Optimizer slots and the step are not read: training starts anew
-    from the weights.
+    Attributes:
+        prefix: what its files' names begin with, for `tf.train.Saver`.
+        state: the run's state beside the variables.
+    """
+
+    prefix: Path
+    state: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of a run.
 
     Args:
-        path: a checkpoint's prefix, one of its files, or a folder with the file
-            `checkpoint`, which names the latest.
-        variables: the `tf.Variable`s to set.
-        cell_name: the scope of the cell's variables, as `--cell-name` sets it.
-        session: where to set them; they need not be initialized.
+        run_folder: the run's folder.
 
-    Raises:
-        UserError: there is no readable checkpoint; a variable is not in it, or there
-            more than once; or it has another shape.
+    Attributes:
+        folder: where they are.
     """
-    saved = _read(path)
-    values = [_find(saved, variable, cell_name, path) for variable in variables]
-    for variable, value in zip(variables, values):
-        variable.load(value, session)
+
+    def __init__(self, run_folder: Path) -> None:
+        self.folder = run_folder / FOLDER
+
+    def save(
+        self,
+        state: dict[str, Any],
+        write: Callable[[str], None],
+        num_bytes: int,
+        best_step: int | None,
+    ) -> None:
+        """Saves a checkpoint: either all of it is there afterwards, or nothing changed.
+
+        Older ones are removed, but for the last few and the best one.
+
+        Args:
+            state: of the run beside the variables, with its `step`.
+            write: writes TensorFlow's files to a prefix.
+            num_bytes: how much that is, about.
+            best_step: the step of the checkpoint to keep as the best, or `None`.
+
+        Raises:
+            CannotWrite: disk full, folder gone, not allowed.
+            Diverged: `write` found that there is nothing worth keeping.
+        """
+        name = f"model.ckpt-{state['step']}"
+        partial = self.folder / "partial"
+        with writing(shown(self.folder)):
+            self.folder.mkdir(exist_ok=True)
+            if partial.exists():
+                shutil.rmtree(partial)
+            partial.mkdir()
+            try:
+                _reserve(partial / "reserved", num_bytes + SLACK)
+                write(str(partial / name))
+                files = {}
+                for suffix in (DATA, INDEX):
+                    synchronize(partial / (name + suffix))
+                    files[suffix] = _seal(partial / (name + suffix))
+                text = _with_digest({**state, "files": files})
+                write_text(partial / (name + STATE), text)
+                # Those of later steps were found damaged when the run was resumed.
+                for step in self.steps():
+                    if step >= state["step"]:
+                        self._remove(step)
+                for suffix in SUFFIXES:
+                    os.replace(partial / (name + suffix), self.folder / (name + suffix))
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+            synchronize(self.folder)
+        self._tidy(best_step)
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest checkpoint that is whole.
+
+        Returns:
+            It, or `None` where there is none; and a line on each newer one that is
+            damaged, with its name and what is wrong with it.
+        """
+        damaged: list[str] = []
+        for step in reversed(self.steps()):
+            found = self.read(step)
+            if isinstance(found, Checkpoint):
+                return found, damaged
+            damaged.append(found)
+        return None, damaged
+
+    def read(self, step: int) -> Checkpoint | str:
+        """Reads and checks a checkpoint.
+
+        Args:
+            step: its step.
+
+        Returns:
+            The checkpoint; or if it is damaged, a line that says so.
+        """
+        prefix = self._prefix(step)
+        try:
+            state = _read_state(_with_suffix(prefix, STATE))
+            for suffix, expected in state["files"].items():
+                path = _with_suffix(prefix, suffix)
+                if _seal(path) != expected:
+                    raise ValueError(f"{path.name} is not what was written")
+            return Checkpoint(prefix, state)
+        except OSError as error:
+            name = os.path.basename(error.filename or "")
+            return f"{shown(prefix)} is incomplete ({name}: {error.strerror})"
+        except ValueError as error:
+            return f"{shown(prefix)} is damaged ({error})"
+
+    def steps(self) -> list[int]:
+        """The steps of which there are files, in order, damaged ones included."""
+        pattern = re.compile(
+            r"model\.ckpt-(\d+)(" + "|".join(map(re.escape, SUFFIXES)) + ")"
+        )
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        matches = filter(None, map(pattern.fullmatch, names))
+        return sorted({int(match.group(1)) for match in matches})
+
+    def _tidy(self, best_step: int | None) -> None:
+        """Names the latest and the best checkpoint, and removes what is not kept."""
+        steps = self.steps()
+        whole = [s for s in steps if _with_suffix(self._prefix(s), STATE).exists()]
+        kept = whole[-NUM_KEPT:]
+        if best_step is not None and best_step in whole:
+            self._point(BEST_FILE, [best_step])
+            kept = sorted({best_step, *kept})
+        self._point(LATEST_FILE, kept)
+        with writing(shown(self.folder)):
+            for step in set(steps) - set(kept):
+                self._remove(step)
+
+    def _prefix(self, step: int) -> Path:
+        """What the names of a checkpoint's files begin with."""
+        return self.folder / f"model.ckpt-{step}"
+
+    def _point(self, name: str, steps: list[int]) -> None:
+        """Writes a file like TensorFlow's `checkpoint`, relative to its folder."""
+        prefixes = [f'"{self._prefix(step).name}"' for step in steps]
+        lines = [f"model_checkpoint_path: {prefixes[-1]}"]
+        lines += [f"all_model_checkpoint_paths: {prefix}" for prefix in prefixes]
+        write_text(self.folder / name, "\n".join(lines) + "\n")
+
+    def _remove(self, step: int) -> None:
+        """Removes a checkpoint's files, first the one without which it is none."""
+        for suffix in reversed(SUFFIXES):
+            path = _with_suffix(self._prefix(step), suffix)
+            if path.exists():
+                path.unlink()
 
 
-def _read(path):
-    """The weights by name of the checkpoint that a user's path means."""
-    try:
-        prefix = _prefix(path)
+class Variables:
+    """The global variables of a graph, as its checkpoints hold them.
+
+    Args:
+        graph: the `tf.Graph`, to which ops are added that save and restore.
+        session: of that graph.
+
+    Attributes:
+        num_bytes: of all variables together.
+    """
+
+    def __init__(self, graph: Any, session: Any) -> None:
+        self._session = session
+        with graph.as_default(), tf.name_scope("checkpoint"):
+            self._variables = tf.global_variables()
+            self.num_bytes = sum(
+                v.dtype.base_dtype.size * v.shape.num_elements()
+                for v in self._variables
+            )
+            # Which ones to keep is decided above.
+            self._saver = tf.train.Saver(self._variables, max_to_keep=0)
+            numbers = [v for v in self._variables if v.dtype.base_dtype.is_floating]
+            are_finite = [tf.reduce_all(tf.math.is_finite(v)) for v in numbers]
+            self._are_finite = tf.reduce_all(tf.stack(are_finite))
+
+    def write(self, prefix: str) -> None:
+        """Writes TensorFlow's files of a checkpoint.
+
+        Args:
+            prefix: what their names begin with.
+
+        Raises:
+            CannotWrite: disk full, folder gone, not allowed.
+            Diverged: a variable is infinite or not a number; nothing is written.
+        """
+        if not self._session.run(self._are_finite):
+            raise Diverged("weights are no longer finite")
+        try:
+            with self._session.graph.as_default():  # a Saver refuses eager mode
+                self._saver.save(
+                    self._session, prefix, write_meta_graph=False, write_state=False
+                )
+        except tf.errors.OpError as error:
+            reason = tensorflow_reason(error)
+            raise CannotWrite(f"{shown(prefix)}: cannot be written ({reason})")
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Sets all variables to their values in a checkpoint.
+
+        Args:
+            checkpoint: what `Checkpoints.newest` found.
+
+        Raises:
+            UserError: it is of another network; the line names what differs.
+        """
+        prefix = str(checkpoint.prefix)
         reader = tf.train.NewCheckpointReader(prefix)
-        shapes = reader.get_variable_to_shape_map()
-        # Scalars are steps and powers of beta, not weights.
-        names = sorted(n for n in shapes if shapes[n] and not SLOT_NAMES.search(n))
-        return {name: reader.get_tensor(name) for name in names}
-    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--init-checkpoint {path}: cannot be read ({reason})")
+        saved = reader.get_variable_to_shape_map()
+        built = {v.op.name: v.shape.as_list() for v in self._variables}
+        differing = [
+            f"{name} is {saved.get(name, 'missing')} there and "
+            f"{built.get(name, 'missing')} here"
+            for name in sorted({*saved, *built})
+            if saved.get(name) != built.get(name)
+        ]
+        if differing:
+            raise UserError(
+                f"{shown(prefix)} is a checkpoint of another network: "
+                f"{'; '.join(differing)}"
+            )
+        with self._session.graph.as_default():
+            self._saver.restore(self._session, prefix)
 
 
-def _prefix(path):
-    """The prefix of the checkpoint's files, of which PREFIX.index is one."""
-    if not os.path.isdir(path):
-        prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
-        if _is_checkpoint(prefix):
-            return prefix
-        raise UserError(
-            f"--init-checkpoint {path}: no such checkpoint; expected the prefix of a "
-            "file PREFIX.index, like model.ckpt-10"
-        )
-    state = tf.train.get_checkpoint_state(path)
-    if state is None:
-        raise UserError(
-            f"--init-checkpoint {path}: no readable file `checkpoint` in this folder "
-            "names the latest one; give a checkpoint's prefix, like model.ckpt-10"
-        )
-    latest = state.model_checkpoint_path
-    # A folder that was moved names its files where they were.
-    for prefix in (latest, os.path.join(path, os.path.basename(latest))):
-        if _is_checkpoint(prefix):
-            return prefix
-    raise UserError(
-        f"--init-checkpoint {path}: its file `checkpoint` names {latest}, which does "
-        "not exist; give a checkpoint's prefix, like model.ckpt-10"
-    )
+def _reserve(path: Path, num_bytes: int) -> None:
+    """Fails as a file of this size would, in words that TensorFlow does not find."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+    path.unlink()
 
 
-def _is_checkpoint(prefix):
-    """Whether a checkpoint's files are there, of Saver's format V2 or V1."""
-    return os.path.isfile(prefix + ".index") or os.path.isfile(prefix)
+def _with_suffix(prefix: Path, suffix: str) -> Path:
+    """One of a checkpoint's files."""
+    return prefix.with_name(prefix.name + suffix)
 
 
-def _find(saved, variable, cell_name, path):
-    """The saved value for a variable, checked against its shape."""
-    candidates = _candidates(variable.op.name, saved, cell_name)
-    if len(candidates) != 1:
-        found = " and ".join(candidates) if candidates else "nothing"
-        raise UserError(
-            f"--init-checkpoint {path}: looking for {variable.op.name}, found {found}; "
-            f"the checkpoint holds {', '.join(saved)}"
-        )
-    value = saved[candidates[0]]
-    shape = tuple(variable.shape.as_list())
-    if variable.op.name == "dense/bias" and value.shape == (len(value), 1):
-        # Notebook 3's bias, [10, 1], adds one number to all logits of an example. The
-        # softmax does not see it, so its gradient is zero, and zeros predict the same.
-        return np.zeros(shape, value.dtype)
-    if value.shape != shape:
-        raise UserError(
-            f"--init-checkpoint {path}: {candidates[0]} has shape {list(value.shape)}, "
-            f"expected {list(shape)} for {variable.op.name}; "
-            "check --units, --view and the script against the checkpoint's network"
-        )
-    return value
+def _seal(path: Path) -> dict[str, Any]:
+    """By what a file is known to be as it was written."""
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _candidates(name, saved, cell_name):
-    """The names in a checkpoint that may hold the variable `name`."""
-    if name in saved:
-        return [name]
-    for readout in READOUT_NAMES:
-        if readout.get(name) in saved:
-            return [readout[name]]
-    if name in READOUT_NAMES[0]:
-        return []
-    within_cell = f"/{name}".split(f"/{cell_name}/", 1)[1]
-    endings = tuple(f"/{cell}/{within_cell}" for cell in (cell_name, *CELL_NAMES))
-    return [n for n in saved if f"/{n}".endswith(endings)]
+def _with_digest(state: dict[str, Any]) -> str:
+    """A state as JSON text that holds its own digest."""
+    text = json.dumps(state, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({**state, "sha256": digest}, indent=2, sort_keys=True) + "\n"
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """Reads such a text; raises a `ValueError` if it is not as it was written."""
+    content = path.read_bytes()
+    try:
+        state = json.loads(content.decode())
+        del state["sha256"]
+        is_whole = content.decode() == _with_digest(state)
+    except (ValueError, TypeError, KeyError):  # cut off or changed beyond JSON
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f"{path.name} is not what was written")
+    return state

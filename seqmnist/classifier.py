@@ -14,7 +14,7 @@ MAX_PIXEL = 255.0
 Classifier = namedtuple(
     "Classifier",
     "graph sequences labels cell logits logits_per_step loss correct_count "
-    "optimizer learning_rate train_op init_op",
+    "optimizer learning_rate gradient_norm train_op init_op",
 )
 
 

@@ -1,11 +1,13 @@
-"""Errors a user can mend, and the one line each of them is told in."""
+"""What ends a run early, and the one line each of it is told in."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
 import sys
-from typing import Callable
+from typing import Callable, Iterator
 
 
 class UserError(Exception):
@@ -14,19 +16,59 @@ class UserError(Exception):
     The message is one line that says what was found, what is allowed and what to do.
     """
 
+    status = 2  # which argparse uses for a bad command line
+
+
+class CannotWrite(UserError):
+    """A run's files cannot be written: disk full, folder gone, not allowed."""
+
+
+class Diverged(UserError):
+    """Loss, gradient or weights are no longer finite numbers."""
+
+    status = 3
+
+
+class Interrupted(Exception):
+    """A signal ended the run.
+
+    Args:
+        number: the signal's.
+        message: where the run stands, and how to go on with it.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an `OSError` within the block into a `CannotWrite` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def tensorflow_reason(error: Exception) -> str:
+    """The operating system's words in an error of TensorFlow's, or its first line."""
+    match = re.search(r"; ([^;\[\n]+)", str(error))
+    return match.group(1) if match else str(error).splitlines()[0]
+
 
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
     """Makes `main(argv)` end a script with an exit status instead of a traceback.
 
-    A `UserError` prints its line on stderr and gives 2, the status that argparse uses
-    for a bad command line; Ctrl-C gives 130 and a reader that closed the pipe
-    (`| head`) 141, the shell's statuses for SIGINT and SIGPIPE.
+    A `UserError` prints its line on stderr and gives its status, 2 or 3. A signal gives
+    128 and its number, as in the shell: 130 for Ctrl-C, 143 for SIGTERM; and a reader
+    that closed the pipe (`| head`) 141, as SIGPIPE would.
 
     Args:
         main: a function of the command line that returns an exit status.
 
     Returns:
-        The same function, which now returns 2, 130 or 141 in these cases.
+        The same function, which now returns a status in these cases too.
     """
 
     @functools.wraps(main)
@@ -37,10 +79,12 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             return status
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt as interrupt:
-            # training.py raises it again with the step and the folder in its message.
-            print(f"\ninterrupted {interrupt}".rstrip(), file=sys.stderr)
+            return error.status
+        except Interrupted as interrupted:
+            print(f"interrupted {interrupted}", file=sys.stderr)
+            return 128 + interrupted.number
+        except KeyboardInterrupt:  # before the training: nothing is there to be saved
+            print("\ninterrupted", file=sys.stderr)
             return 130
         except BrokenPipeError:
             # So that Python does not fail again when it flushes stdout at exit.

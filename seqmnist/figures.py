@@ -50,8 +50,13 @@ def save_curves(folder: Path) -> Path:
     _draw_curves(figure, folder)
     path = folder / CURVES_FILE
     partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=100)
-    partial.replace(path)
+    try:
+        figure.savefig(partial, format="png", dpi=100)
+        partial.replace(path)
+    except OSError:
+        if partial.exists():
+            partial.unlink()
+        raise
     return path
 
 

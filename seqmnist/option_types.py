@@ -65,17 +65,36 @@ def interval(text: str) -> str:
     return f"{count}{unit}" + ("s" if count > 1 else "")
 
 
+def interval_or_time(text: str) -> str:
+    """`30seconds` (or `30s`), or what `interval` takes; returned in its one form."""
+    match = re.fullmatch(r"([0-9]{1,9}) ?(s|seconds?)", text)
+    if match and int(match.group(1)):
+        count = int(match.group(1))
+        return f"{count}second" + ("s" if count > 1 else "")
+    try:
+        return interval(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; expected 30seconds, 50steps, 1epoch or the like, or never"
+        )
+
+
+def interval_in_seconds(text: str) -> int | None:
+    """The seconds in an interval that `interval_or_time` returned, if it is in them."""
+    return int(re.sub("[a-z]", "", text)) if "second" in text else None
+
+
 def interval_in_steps(text: str, steps_per_epoch: int) -> int:
     """The number of steps in an interval.
 
     Args:
-        text: what `interval` returned.
+        text: what `interval` or `interval_or_time` returned.
         steps_per_epoch: steps in an epoch.
 
     Returns:
-        The steps, or 0 for never.
+        The steps, or 0 for never and for a time.
     """
-    if text == NEVER:
+    if text == NEVER or "second" in text:
         return 0
     count = int(re.sub("[a-z]", "", text))
     return count * steps_per_epoch if "epoch" in text else count

@@ -16,10 +16,13 @@ import sys
 import textwrap
 from typing import Any, Mapping, NoReturn, Sequence
 
+from seqmnist.errors import UserError
 from seqmnist.mnist import VALIDATION_SIZE
 from seqmnist.option_types import (
+    NEVER,
     index_or_none,
     interval,
+    interval_or_time,
     number,
     number_or_uniform,
     path,
@@ -27,6 +30,7 @@ from seqmnist.option_types import (
     whole_number,
 )
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
+from seqmnist.run_folder import CONFIG_FILE, read_config
 from seqmnist.sequences import VIEWS
 
 MAX_SEED = 2**31 - 1  # the largest that both NumPy and TensorFlow take
@@ -51,6 +55,8 @@ DEFAULTS: dict[str, Any] = {
     "recurrence": "auto",
     "seed": 0,
     "log_dir": str(LOG_DIR),
+    "resume": None,
+    "checkpoint_every": "30seconds",
     "summary_every": 1,
     "predict": None,
     "show": False,
@@ -58,6 +64,10 @@ DEFAULTS: dict[str, Any] = {
 
 # Options that not all scripts have, and the script that has them.
 ONLY_IN = {"--forget-bias": "train_lstm.py"}
+
+# What may be given beside --resume with another value than the run was started with,
+# as it changes none of the run's numbers. The data are compared themselves.
+MAY_CHANGE = {"data_dir", "checkpoint_every", "predict", "show"}
 
 PRESET_HELP = "a named set of values; options given beside it win"
 
@@ -172,6 +182,16 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             "the run gets a new folder in DIR/SCRIPT/",
             {"type": path, "metavar": "DIR"},
         ),
+        "resume": (
+            "go on with the run in this folder, with the options it was started with",
+            {"type": path, "metavar": "RUN_DIR"},
+        ),
+        "checkpoint_every": (
+            "save the run's state: 30seconds, 500steps, 1epoch, never, ...; it is also "
+            "saved at the start, at the end, and after the best evaluation on "
+            "validation so far",
+            {"type": interval_or_time, "metavar": "EVERY"},
+        ),
         "summary_every": (
             "steps between loss and accuracy summaries for TensorBoard, 0 for none",
             {"type": whole_number(0), "metavar": "N"},
@@ -190,7 +210,13 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line, with the nearest option's name."""
+    """An argparse parser whose errors are one line, with the nearest option's name.
+
+    Attributes:
+        source: what the arguments come from if not from the command line, or "".
+    """
+
+    source = ""
 
     def error(self, message: str) -> NoReturn:
         match = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
@@ -203,7 +229,7 @@ class OneLineParser(argparse.ArgumentParser):
                 message += f"; did you mean {near[0]}?"
         if message.endswith("expected one argument"):
             message += " (one that begins with - is given as --option=-1e-3)"
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"error: {self.source}{message} (see {self.prog} --help)\n")
 
 
 def make_parser(
@@ -211,7 +237,7 @@ def make_parser(
     description: str,
     defaults: Mapping[str, Any],
     presets: Mapping[str, Mapping[str, Any]],
-) -> argparse.ArgumentParser:
+) -> OneLineParser:
     """Builds a script's parser.
 
     What is not given on the command line is left out of the result, so that presets can
@@ -252,7 +278,7 @@ def make_parser(
             if values[name] is not None and name != "show":
                 text += f" (default: {_as_text(values[name])})"
             target = length if name in ("epochs", "steps") else group
-            target.add_argument("--" + name.replace("_", "-"), help=text, **kwargs)
+            target.add_argument(_flag(name), help=text, **kwargs)
     return parser
 
 
@@ -274,30 +300,122 @@ def parse(
 
     Returns:
         The configuration: `script`, `command`, `preset` and every option by name. One
-        of `epochs` and `steps` is `None`.
+        of `epochs` and `steps` is `None`. With `--resume`, it is the run's own, but for
+        what may change.
 
     Raises:
+        UserError: the run to resume has no readable configuration, is another script's,
+            or was started with other options than those given.
         SystemExit: with status 2 and one line on stderr, an option is unknown or has a
             value that is not allowed; with status 0, help was asked for.
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = make_parser(script, description or "", defaults, presets)
     given = vars(parser.parse_args(argv))
+    command = " ".join(shlex.quote(word) for word in [f"{script}.py", *argv])
+    known = {"script": script, "command": command}
+    if "resume" in given:
+        values = {**DEFAULTS, **defaults, **presets[next(iter(presets))]}
+        recorded = _recorded(parser, script, given["resume"], values)
+        return argparse.Namespace(**{**known, **_merged(recorded, given)})
     preset = given.pop("preset", next(iter(presets)))
     values = {**DEFAULTS, **defaults, **presets[preset]}
     if "epochs" in given or "steps" in given:
         values.update(epochs=None, steps=None)
     values.update(given)
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
-    command = " ".join(shlex.quote(word) for word in [f"{script}.py", *argv])
-    return argparse.Namespace(script=script, command=command, preset=preset, **values)
+    _check_combinations(parser, given, values)
+    return argparse.Namespace(**known, preset=preset, **values)
+
+
+def _check_combinations(
+    parser: argparse.ArgumentParser, given: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Refuses options that would do nothing beside the others."""
+    for name in ("decay_rate", "decay_steps"):
+        if name in given and values["schedule"] == "constant":
+            parser.error(
+                f"argument {_flag(name)}: does nothing with --schedule constant; add "
+                "--schedule exponential"
+            )
+    if "evaluate_splits" in given:
+        if values["evaluate_every"] == NEVER:
+            parser.error(
+                "argument --evaluate-splits: does nothing with --evaluate-every never; "
+                "add --evaluate-every 1epoch or the like"
+            )
+        if "validation" in given["evaluate_splits"] and not values["validation_size"]:
+            parser.error(
+                "argument --evaluate-splits: with --validation-size 0 there is no "
+                "validation split; leave out validation"
+            )
+
+
+def _recorded(
+    parser: OneLineParser, script: str, folder: str, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options in a run's config.json, checked as if they were typed.
+
+    An option that is not in it, as the run is older than the option, has its default.
+    """
+    record = read_config(folder)
+    if record.get("script") != script:
+        raise UserError(
+            f"--resume {folder}: a run of {record.get('script')}.py, which resumes it"
+        )
+    found = {name: record.get(name, value) for name, value in values.items()}
+    # These depend on the run alone: its folder, its length, who looks at it.
+    found.update(
+        {"resume": None, "show": False},
+        epochs=record.get("epochs"),
+        steps=record.get("steps"),
+    )
+    words = []
+    for name, value in found.items():
+        if isinstance(value, list):
+            words += [_flag(name), *map(str, value)]
+        elif name != "show" and (
+            value is not None or DEFAULTS.get(name, "") is not None
+        ):
+            words.append(f"{_flag(name)}={value}")
+    parser.source = f"{os.path.join(folder, CONFIG_FILE)}: "
+    parsed = vars(parser.parse_args(words))
+    parser.source = ""
+    if (parsed.get("epochs") is None) == (parsed.get("steps") is None):
+        raise UserError(f"--resume {folder}: {CONFIG_FILE} has no length of the run")
+    return {**found, **parsed, "preset": str(record.get("preset"))}
+
+
+def _merged(recorded: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's options and those given beside --resume, if they leave the run as it is.
+
+    Raises:
+        UserError: they do not; the line names them all.
+    """
+    changed = [
+        f"{_flag(name)} {_as_text(value)} (the run has {_as_text(recorded[name])})"
+        for name, value in given.items()
+        if name not in MAY_CHANGE and name != "resume" and value != recorded[name]
+    ]
+    if changed:
+        raise UserError(
+            f"--resume {given['resume']}: would be another run with "
+            f"{', '.join(changed)}; leave out what differs, or start a new run with "
+            "--init-checkpoint"
+        )
+    return {**recorded, **given}
+
+
+def _flag(name: str) -> str:
+    """An option as it is typed."""
+    return "--" + name.replace("_", "-")
 
 
 def _describe_presets(presets: Mapping[str, Mapping[str, Any]]) -> str:
     """The presets as the last paragraph of the help text."""
     lines = ["presets:"]
     for name, values in presets.items():
-        words = [f"--{k.replace('_', '-')} {_as_text(v)}" for k, v in values.items()]
+        words = [f"{_flag(k)} {_as_text(v)}" for k, v in values.items()]
         # An option and its value stay on one line.
         text = textwrap.fill(
             " ".join(word.replace(" ", "\0") for word in words),
@@ -312,6 +430,8 @@ def _describe_presets(presets: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _as_text(value: Any) -> str:
     """A value as one would type it."""
+    if value is None:
+        return "none"
     if isinstance(value, list):
         return " ".join(value)
     if isinstance(value, str) and os.path.isabs(value):

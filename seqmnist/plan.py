@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import NamedTuple
 
 from seqmnist.batches import steps_per_epoch
-from seqmnist.option_types import interval_in_steps
+from seqmnist.option_types import interval_in_seconds, interval_in_steps
 
 
 class Plan(NamedTuple):
@@ -19,6 +19,8 @@ class Plan(NamedTuple):
         evaluate_steps: steps from one evaluation to the next, 0 for never.
         summary_steps: steps from one TensorBoard summary to the next, 0 for never.
         first_report: whether the first step is reported too.
+        checkpoint_steps: steps from one checkpoint to the next, 0 for none.
+        checkpoint_seconds: seconds from one checkpoint to the next, or `None`.
     """
 
     num_steps: int
@@ -27,6 +29,8 @@ class Plan(NamedTuple):
     evaluate_steps: int
     summary_steps: int
     first_report: bool
+    checkpoint_steps: int
+    checkpoint_seconds: int | None
 
     def is_report(self, step: int) -> bool:
         """Whether a line is printed when `step` updates are done."""
@@ -42,20 +46,33 @@ class Plan(NamedTuple):
             step % self.evaluate_steps == 0 or step == self.num_steps
         )
 
-    def steps_to_evaluation(self, step: int) -> int:
-        """Updates from `step` to the next evaluation, or to the end, at least 1."""
-        remaining = self.num_steps - step
-        if not self.evaluate_steps:
-            return remaining
-        return min(remaining, self.evaluate_steps - step % self.evaluate_steps)
+    def is_checkpoint(self, step: int, seconds: float) -> bool:
+        """Whether a checkpoint is due.
+
+        Args:
+            step: updates done.
+            seconds: since the last checkpoint.
+        """
+        if self.checkpoint_seconds is not None:
+            return seconds >= self.checkpoint_seconds
+        return bool(self.checkpoint_steps) and step % self.checkpoint_steps == 0
+
+    def steps_to_pause(self, step: int) -> int:
+        """Updates from `step` to the next evaluation, checkpoint or the end, 1 or more.
+
+        A checkpoint that is due by the clock may come after any step.
+        """
+        intervals = filter(None, [self.evaluate_steps, self.checkpoint_steps])
+        to_next = [interval - step % interval for interval in intervals]
+        return min([self.num_steps - step, *to_next])
 
 
 def make_plan(config: Namespace, num_examples: int) -> Plan:
     """Turns the options' epochs and steps into steps.
 
     Args:
-        config: with `batch_size`, `epochs` or `steps`, `report_every` and
-            `evaluate_every`.
+        config: with `batch_size`, `epochs` or `steps`, `report_every`,
+            `evaluate_every` and `checkpoint_every`.
         num_examples: size of the training split.
 
     Returns:
@@ -74,4 +91,6 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
         evaluate_steps=interval_in_steps(config.evaluate_every, per_epoch),
         summary_steps=config.summary_every,
         first_report="step" in config.report_every,
+        checkpoint_steps=interval_in_steps(config.checkpoint_every, per_epoch),
+        checkpoint_seconds=interval_in_seconds(config.checkpoint_every),
     )

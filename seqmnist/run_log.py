@@ -1,33 +1,20 @@
-"""A run's folder: config.json, metrics.csv, TensorBoard events and the result line.
-
-logs/<script>/<time>-seed<seed>/
-    config.json      every option, the command, versions, the data's digest
-    metrics.csv      one row per split and report, columns as `METRICS` says
-    train/ ...       TensorBoard events, one folder per split
-    curves.png       drawn at the end (figures.py)
-    result.txt       the result line, written when the run is complete
-"""
+"""What a run writes down: metrics.csv, TensorBoard events and the result line."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import json
 import os
-import platform
 import time
-from argparse import Namespace
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
-
-import numpy as np
+from typing import Any, NamedTuple, Sequence, get_type_hints
 
 from seqmnist import tf1 as tf
-from seqmnist.errors import UserError
+from seqmnist.errors import CannotWrite, UserError, writing
+from seqmnist.event_files import PATTERN, EventFile, quiet_writers
+from seqmnist.paths import shown
+from seqmnist.run_folder import METRICS_FILE, RESULT_FILE, synchronize, write_text
 from seqmnist.tally import Tally
-
-CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.csv"
-RESULT_FILE = "result.txt"
 
 # step: updates done; epoch: passes over the training split done, a fraction; split:
 # train (all batches since the row before, each as it was before its update),
@@ -103,39 +90,53 @@ class Result(NamedTuple):
 
 
 class RunLog:
-    """Writes a run's folder. Closes what it holds when used in a `with` statement.
+    """Writes a run's figures. Closes what it holds when used in a `with` statement.
 
     Args:
-        config: the run's configuration, as options.py parses it.
-        facts: what config.json says besides, such as `parameters`.
-        graph_def: the graph to show in TensorBoard.
+        folder: the run's folder, which exists.
+        graph_def: the graph to show in TensorBoard; written to a new log only.
+        sizes: what `sizes` returned when the checkpoint was saved from which the run
+            goes on: all files are cut to these sizes, and those it does not name are
+            emptied. `None` for a new log.
+        step: updates done when the run goes on. A TensorBoard that reads along drops
+            what it has seen of later ones.
 
     Raises:
-        UserError: the folder cannot be made.
+        CannotWrite: a file cannot be written.
+        UserError: a file is shorter than `sizes` says.
     """
 
     def __init__(
-        self, config: Namespace, facts: dict[str, Any], graph_def: Any
+        self,
+        folder: Path,
+        graph_def: Any,
+        sizes: dict[str, int] | None = None,
+        step: int = 0,
     ) -> None:
-        self._writers: dict[str, Any] = {}
+        self.folder = folder
+        self._resumed_at = None if sizes is None else step
+        self._files: dict[str, EventFile] = {}
         self._events: dict[tuple[str, ...], Any] = {}
-        self.folder = _new_folder(Path(config.log_dir) / config.script, config.seed)
-        record = {**vars(config), **facts, "environment": environment()}
-        write_text(self.folder / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
-        self._metrics = (self.folder / METRICS_FILE).open("w", newline="")
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(quiet_writers())
+        path = folder / METRICS_FILE
+        _cut(folder, sizes or {})
+        with writing(shown(path)):
+            self._metrics = self._stack.enter_context(path.open("a", newline=""))
         self._rows = csv.writer(self._metrics, lineterminator="\n")
-        self._rows.writerow(METRICS)
-        self._metrics.flush()
-        event = tf.Event(graph_def=graph_def.SerializeToString())
-        self._writer("train").add_event(event)
+        if sizes is None:
+            self._add_row(METRICS)
+            event = tf.Event(graph_def=graph_def.SerializeToString())
+            self._file("train").add(event)
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._metrics.close()
-        for writer in self._writers.values():
-            writer.close()
+        for file in self._files.values():
+            file.close()
+        with contextlib.suppress(OSError):  # every row was flushed, or told of
+            self._stack.close()
 
     def add_metrics(
         self, split: str, step: int, epoch: float, tally: Tally, seconds: float
@@ -144,10 +145,9 @@ class RunLog:
         # Nine digits tell any two float32 apart.
         loss, accuracy = f"{tally.loss:.9g}", f"{tally.accuracy:.6g}"
         counts = (tally.correct, tally.count)
-        self._rows.writerow(
+        self._add_row(
             (step, f"{epoch:.6g}", split, loss, accuracy, *counts, f"{seconds:.3f}")
         )
-        self._metrics.flush()
 
     def add_summary(self, split: str, step: int, **scalars: float) -> None:
         """Adds scalars to a split's TensorBoard events, tagged with their names.
@@ -167,46 +167,70 @@ class RunLog:
         event.wall_time = time.time()
         for value, scalar in zip(event.summary.value, scalars.values()):
             value.simple_value = scalar
-        self._writer(split).add_event(event)
+        self._file(split).add(event)
 
-    def _writer(self, split: str) -> Any:
-        """The split's event writer, made when it is first used."""
-        if split not in self._writers:
-            with tf.Graph().as_default():  # a FileWriter refuses eager mode
-                writer = tf.summary.FileWriter(str(self.folder / split))
-            self._writers[split] = writer
-        return self._writers[split]
+    def sizes(self) -> dict[str, int]:
+        """Writes all that was added to the disk.
+
+        Returns:
+            Each file's size in bytes, by its path within the folder.
+
+        Raises:
+            CannotWrite: disk full, or a file is gone or was changed.
+        """
+        written = {file.path: file.flush() for file in self._files.values()}
+        with writing(shown(self.folder / METRICS_FILE)):
+            written[self.folder / METRICS_FILE] = self._metrics.tell()
+        found = {}
+        for path in _log_files(self.folder):
+            with writing(shown(path)):
+                synchronize(path)
+                found[str(path.relative_to(self.folder))] = path.stat().st_size
+                if written.get(path, path.stat().st_size) != path.stat().st_size:
+                    raise CannotWrite(f"{shown(path)}: was changed by somebody else")
+        return found
+
+    def _file(self, split: str) -> EventFile:
+        """The split's event file, made when it is first used."""
+        if split not in self._files:
+            file = self._files[split] = EventFile(self.folder / split)
+            if self._resumed_at is not None:
+                start = tf.SessionLog(status=tf.SessionLog.START)
+                file.add(tf.Event(step=self._resumed_at + 1, session_log=start))
+        return self._files[split]
+
+    def _add_row(self, row: Sequence[Any]) -> None:
+        """Appends a row to metrics.csv, where it can be read at once."""
+        with writing(shown(self.folder / METRICS_FILE)):
+            self._rows.writerow(row)
+            self._metrics.flush()
 
     def write_result(self, result: Result) -> None:
         """Writes result.txt, by which a run is known to be complete."""
+        self.sizes()
         write_text(self.folder / RESULT_FILE, f"{result}\n")
 
 
-def _new_folder(parent: Path, seed: int) -> Path:
-    """Makes a folder that was not there before, also for runs of the same second."""
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 1000):
-            folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
-            try:
-                folder.mkdir()
-                return folder
-            except FileExistsError:
-                continue
-        raise UserError(f"{parent / name}: a thousand runs of this second exist")
-    except OSError as error:
-        raise UserError(
-            f"--log-dir: cannot make a run folder in {parent} ({error.strerror}); "
-            "give a folder that you may write to"
-        )
+def _log_files(folder: Path) -> list[Path]:
+    """metrics.csv and the event files of a run."""
+    return [folder / METRICS_FILE, *sorted(folder.glob(f"*/{PATTERN}"))]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file in one piece: readers see the old one, or all of the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+def _cut(folder: Path, sizes: dict[str, int]) -> None:
+    """Cuts a run's log files to these sizes; the ones not named are emptied."""
+    for name, size in sizes.items():
+        path = folder / name
+        found = path.stat().st_size if path.exists() else 0
+        if found < size:
+            raise UserError(
+                f"{shown(path)}: {found} bytes, expected at least the {size} it had "
+                "when the checkpoint was saved; restore it, or start a new run with "
+                f"--init-checkpoint {shown(folder)}"
+            )
+    for path in _log_files(folder):
+        if path.exists():
+            with writing(shown(path)):
+                os.truncate(path, sizes.get(str(path.relative_to(folder)), 0))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -225,15 +249,3 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     for row in csv.DictReader(lines):
         rows.append({k: v if k == "split" else float(v) for k, v in row.items()})
     return rows
-
-
-def environment() -> dict[str, Any]:
-    """The versions and the machine that a run's numbers depend on."""
-    return {
-        "tensorflow": tf.VERSION,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }

@@ -40,11 +40,13 @@ class Update(NamedTuple):
         loss: mean over the batch, nats per example.
         correct: how many of the batch were classified correctly.
         learning_rate: of this update.
+        gradient_norm: Euclidean norm of all gradients together.
     """
 
     loss: float
     correct: int
     learning_rate: float
+    gradient_norm: float
 
 
 class PlainSteps:
@@ -77,10 +79,11 @@ class PlainSteps:
             classifier.loss,
             classifier.correct_count,
             classifier.learning_rate,
+            classifier.gradient_norm,
             classifier.train_op,
         ]
         return [
-            Update(*session.run(fetches, self._feed(batch))[:3]) for batch in batches
+            Update(*session.run(fetches, self._feed(batch))[:4]) for batch in batches
         ]
 
     def evaluate(self, session: Any, batch: Batch) -> tuple[float, int]:
@@ -190,7 +193,8 @@ class FastSteps:
                     zip(gradients, self._weights), global_step
                 )
             with tf.control_dependencies([done]):
-                return [tf.identity(x) for x in (loss, correct, learning_rate)]
+                norm = tf.global_norm(gradients)
+                return [tf.identity(x) for x in (loss, correct, learning_rate, norm)]
 
         if not is_whole:
             apply = tf.function(apply, jit_compile=True, autograph=False)
@@ -213,7 +217,7 @@ class FastSteps:
 
             arrays = [
                 tf.TensorArray(dtype, self.max_updates, element_shape=[])
-                for dtype in (tf.float32, tf.int32, tf.float32)
+                for dtype in (tf.float32, tf.int32, tf.float32, tf.float32)
             ]
             _, *arrays = tf.while_loop(
                 lambda k, *_: k < num_updates, step, [0, *arrays], parallel_iterations=1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Tally:
     """Sums over examples, from which mean loss and accuracy follow.
@@ -37,6 +39,18 @@ class Tally:
     def accuracy(self) -> float:
         """`correct / count`, a fraction."""
         return self.correct / self.count
+
+    def state(self) -> dict[str, Any]:
+        """The sums, as JSON can hold them without rounding."""
+        return {"loss": self._loss_sum, "correct": self.correct, "count": self.count}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Tally:
+        """The tally of which `state` was the state."""
+        tally = cls()
+        tally.correct, tally.count = state["correct"], state["count"]
+        tally._loss_sum = state["loss"]
+        return tally
 
     def __str__(self) -> str:
         return f"{self.accuracy:.4f} ({self.correct}/{self.count})"

@@ -1,34 +1,48 @@
-"""The loop: steps, evaluation, what is printed and what is kept."""
+"""A run from its configuration to its result, new or resumed."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import os
+import shlex
 import sys
-import time
 from argparse import Namespace
+from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from seqmnist import figures
 from seqmnist import tf1 as tf
-from seqmnist.batches import evaluation_batches, training_batches
-from seqmnist.checkpoints import load_weights
-from seqmnist.errors import UserError
-from seqmnist.mnist import Split, Splits
+from seqmnist.checkpoints import Checkpoint, Checkpoints, Variables
+from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError, writing
+from seqmnist.initial_weights import check_path, load_weights
+from seqmnist.mnist import Splits
 from seqmnist.paths import shown
 from seqmnist.plan import Plan, make_plan
+from seqmnist.progress import Progress
+from seqmnist.run_folder import (
+    RESULT_FILE,
+    RunFolder,
+    check_log_dir,
+    environment,
+    read_config,
+)
 from seqmnist.run_log import Result, RunLog
-from seqmnist.sequences import VIEWS, View, as_sequences
-from seqmnist.steps import Update, make_steps
-from seqmnist.tally import Tally
+from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.signals import StopSignals
+from seqmnist.steps import make_steps
+from seqmnist.trainer import Trainer
 
 
 def train_and_evaluate(
     config: Namespace, splits: Splits, build_graph: Callable[[Namespace], Any]
 ) -> Result:
-    """Trains a network, logs the run in a new folder and evaluates it.
+    """Trains a network, logs the run in its folder and evaluates it.
+
+    With `config.resume`, the run in that folder goes on from its newest checkpoint, and
+    ends as it would have ended without the stop: on the same machine and TensorFlow,
+    the weights, metrics.csv (but for `seconds`) and the events are the same to the bit.
 
     Args:
         config: the run's configuration, as options.py parses it.
@@ -40,223 +54,217 @@ def train_and_evaluate(
 
     Raises:
         UserError: the options do not fit the data, the checkpoint to start from cannot
-            be used, or the run folder cannot be made. Nothing is left behind.
+            be used, or the run folder cannot be made; nothing is left behind. Or the
+            run to resume cannot be; it is left as it was.
+        CannotWrite: the disk is full, or the folder gone.
+        Diverged: loss, gradient or weights are no longer finite.
+        Interrupted: a signal came; the run's state is saved.
     """
     plan = make_plan(config, len(splits.train.labels))
     _check_index(config.predict, len(splits.test.labels))
-    figures.prepare()
-    classifier = build_graph(config)
-    graph_def = classifier.graph.as_graph_def(add_shapes=True)
-    steps = make_steps(classifier, config)
-    with tf.Session(graph=classifier.graph, config=steps.session_config) as session:
+    with contextlib.ExitStack() as stack:
+        folder, start = None, None
+        if config.resume is None:
+            check_log_dir(config.log_dir)
+            if config.init_checkpoint is not None:
+                check_path(config.init_checkpoint)
+        else:
+            folder = stack.enter_context(RunFolder(Path(config.resume)))
+            if (folder.path / RESULT_FILE).exists():
+                return _finished(folder.path)
+            start = _find_start(folder, splits, plan, config)
+        figures.prepare()
+        classifier = build_graph(config)
+        graph_def = classifier.graph.as_graph_def(add_shapes=True)
+        steps = make_steps(classifier, config)
+        session = stack.enter_context(
+            tf.Session(graph=classifier.graph, config=steps.session_config)
+        )
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+        variables = Variables(classifier.graph, session)
         session.run(classifier.init_op)
         steps.initialize(session)
-        if config.init_checkpoint is not None:
+        if start is not None:
+            variables.restore(start)
+        elif config.init_checkpoint is not None:
             load_weights(config.init_checkpoint, weights, config.cell_name, session)
         classifier.graph.finalize()
-        num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
         facts = {
-            "parameters": num_parameters,
+            "parameters": sum(int(np.prod(w.shape.as_list())) for w in weights),
             "recurrence_used": steps.description,
             "data_sha256": splits.digest,
         }
-        with RunLog(config, facts, graph_def) as run:
-            print(_introduction(config, num_parameters, splits, plan))
-            print(f"recurrence: {steps.description}")
-            print(f"run folder: {shown(run.folder)}", flush=True)
-            trainer = _Trainer(config, splits, plan, classifier, steps, session, run)
+        progress = Progress() if start is None else Progress.from_state(start.state)
+        if folder is None:
+            folder = stack.enter_context(
+                RunFolder.create(config.log_dir, config.script, config.seed)
+            )
+            options = {name: v for name, v in vars(config).items() if name != "resume"}
+            record = {**options, **facts, "environment": environment()}
+            folder.write_config(record)
+        else:
+            _note_resumption(folder, config, facts, progress.step)
+        command = _resume_command(config.script, folder.path)
+        signals = stack.enter_context(StopSignals(f"go on with: {command}"))
+        sizes = None if start is None else start.state["log_sizes"]
+        run = stack.enter_context(
+            RunLog(folder.path, graph_def, sizes, step=progress.step)
+        )
+        print(_introduction(config, facts["parameters"], splits, plan))
+        print(f"recurrence: {steps.description}")
+        print(f"run folder: {shown(folder.path)}", flush=True)
+        if config.resume is not None:
+            print(f"resumed after step {progress.step}", flush=True)
+        checkpoints = Checkpoints(folder.path)
+        trainer = Trainer(
+            *(config, splits, plan, steps, session),
+            *(run, variables, checkpoints, progress),
+        )
+        try:
+            trainer.train(signals)
+            if signals.number is not None:
+                raise Interrupted(
+                    signals.number,
+                    f"after step {progress.step} of {plan.num_steps}, which is saved; "
+                    f"go on with: {command}",
+                )
+            test = progress.latest.get("test") or trainer.evaluate("test")
+            if config.predict is not None:
+                print(_prediction(config, splits, classifier, session))
+            result = Result(
+                script=config.script,
+                preset=config.preset,
+                view=config.view,
+                cell=config.cell_name,
+                units=config.units,
+                parameters=facts["parameters"],
+                seed=config.seed,
+                steps=progress.step,
+                test_accuracy=test.accuracy,
+                test_correct=f"{test.correct}/{test.count}",
+                test_loss=test.loss,
+                seconds=trainer.seconds,
+                run=folder.path.name,
+            )
             try:
-                result = trainer.train_and_test(num_parameters)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"after step {trainer.step}; what was logged until then is in "
-                    f"{shown(run.folder)}"
-                ) from None
-    try:
-        if plan.num_steps:
-            figures.save_curves(run.folder)
-    finally:
-        print(result, flush=True)
+                if plan.num_steps:
+                    with writing(shown(folder.path / figures.CURVES_FILE)):
+                        figures.save_curves(folder.path)
+            finally:
+                run.write_result(result)
+                print(result, flush=True)
+        except (CannotWrite, Diverged) as error:
+            raise type(error)(f"{error}; {_what_is_left(checkpoints, error, command)}")
+        if signals.number is not None:
+            raise Interrupted(
+                signals.number, "after the end of the run: it is finished"
+            )
     if config.show and plan.num_steps:
-        figures.show_curves(run.folder)
+        figures.show_curves(folder.path)
     return result
 
 
-def evaluate(session: Any, steps: Any, split: Split, view: View, size: int) -> Tally:
-    """Evaluates a whole split, its last short batch included.
+def _finished(folder: Path) -> Result:
+    """Says that a run needs no resumption; returns its result."""
+    try:
+        result = Result.parse((folder / RESULT_FILE).read_text())
+    except ValueError as error:
+        raise UserError(f"{shown(folder / RESULT_FILE)}: {error}")
+    print(f"{shown(folder)}: this run is finished")
+    print(result, flush=True)
+    return result
 
-    Args:
-        session: a session with the weights.
-        steps: of the classifier, as `make_steps` makes them.
-        split: the examples, at least one.
-        view: how to read an image.
-        size: examples per batch.
 
-    Returns:
-        The tally of all examples of the split.
+def _find_start(
+    folder: RunFolder, splits: Splits, plan: Plan, config: Namespace
+) -> Checkpoint | None:
+    """The checkpoint to go on from, or `None` if the run was stopped before its first.
+
+    Says on stderr what a user should know of it.
     """
-    tally = Tally()
-    for batch in evaluation_batches(split, view, size):
-        loss, correct = steps.evaluate(session, batch)
-        tally.add(loss, correct, len(batch.labels))
-    return tally
-
-
-class _Trainer:
-    """One run's loop, with its position and running figures."""
-
-    def __init__(self, config, splits, plan, classifier, steps, session, run):
-        self.config = config
-        self.splits = splits
-        self.plan = plan
-        self.classifier = classifier
-        self.steps = steps
-        self.session = session
-        self.run = run
-        self.view = VIEWS[config.view]
-        self.step = 0
-        self.paused = 0.0  # seconds spent in evaluations
-        self.started = time.perf_counter()
-        self.latest = {}  # split -> its tally after this very step
-        self.since_row = Tally()  # over the training batches
-
-    def train_and_test(self, num_parameters: int) -> Result:
-        """Does all steps, evaluates the test split and writes the result."""
-        if self.plan.num_steps:
-            self.train()
-        seconds = self.seconds
-        test = self.latest.get("test") or self.evaluate("test")
-        if self.config.predict is not None:
-            print(self._prediction(self.config.predict))
-        result = Result(
-            script=self.config.script,
-            preset=self.config.preset,
-            view=self.config.view,
-            cell=self.config.cell_name,
-            units=self.config.units,
-            parameters=num_parameters,
-            seed=self.config.seed,
-            steps=self.step,
-            test_accuracy=test.accuracy,
-            test_correct=f"{test.correct}/{test.count}",
-            test_loss=test.loss,
-            seconds=seconds,
-            run=self.run.folder.name,
+    digest = read_config(config.resume).get("data_sha256")
+    if digest != splits.digest:
+        raise UserError(
+            f"--resume {config.resume}: {config.data_dir} holds other data (SHA-256 "
+            f"{splits.digest}) than the run was started with ({digest}); give "
+            "--data-dir the folder with those"
         )
-        self.run.write_result(result)
-        return result
-
-    def train(self) -> None:
-        """Does all steps, reporting and evaluating on the way."""
-        batches = training_batches(
-            self.splits.train,
-            self.view,
-            self.config.batch_size,
-            self.config.seed,
-            self.plan.num_steps,
-        )
-        is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-        total = self.plan.num_steps
-        with tqdm(total=total, unit="step", disable=not is_terminal) as progress:
-            while self.step < total:
-                count = min(
-                    self.steps.max_updates, self.plan.steps_to_evaluation(self.step)
-                )
-                chunk = list(itertools.islice(batches, count))
-                for update in self.steps.update(self.session, chunk):
-                    self._after_update(update, progress)
-
-    def evaluate(self, split: str) -> Tally:
-        """Evaluates a split by name and keeps its figures for this step."""
-        started = time.perf_counter()
-        tally = evaluate(
-            self.session,
-            self.steps,
-            getattr(self.splits, split),
-            self.view,
-            self.config.evaluation_batch_size,
-        )
-        self.paused += time.perf_counter() - started
-        self.latest[split] = tally
-        self._keep(split, tally)
-        self.run.add_summary(split, self.step, loss=tally.loss, accuracy=tally.accuracy)
-        return tally
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since training began, without those spent in evaluations."""
-        return time.perf_counter() - self.started - self.paused
-
-    @property
-    def _epoch(self) -> float:
-        """Passes over the training split done."""
-        return self.step / self.plan.steps_per_epoch
-
-    def _after_update(self, update: Update, progress: Any) -> None:
-        """Counts, summarizes, evaluates and reports as far as it is due."""
-        self.step += 1
-        batch = Tally()
-        for tally in (batch, self.since_row):
-            tally.add(update.loss, update.correct, self.config.batch_size)
-        step, plan = self.step, self.plan
-        if plan.summary_steps and step % plan.summary_steps == 0:
-            self.run.add_summary(
-                "train",
-                step,
-                loss=batch.loss,
-                accuracy=batch.accuracy,
-                learning_rate=update.learning_rate,
+    if folder.left_by:
+        print(f"{folder.left_by}, left without unlocking the run", file=sys.stderr)
+    start, damaged = Checkpoints(folder.path).newest()
+    for line in damaged:
+        print(line, file=sys.stderr)
+    if start is None:
+        if damaged:
+            raise UserError(
+                f"--resume {config.resume}: no checkpoint is whole; start anew with "
+                f"{read_config(config.resume).get('command')}"
             )
-        is_evaluation, is_report = plan.is_evaluation(step), plan.is_report(step)
-        self.latest = {}
-        if is_evaluation or is_report:
-            self._keep("train", self.since_row)
-        if is_evaluation:
-            for split in self.config.evaluate_splits:
-                if len(getattr(self.splits, split).labels):
-                    self.evaluate(split)
-        if is_report:
-            progress.write(self._report(batch))
-            sys.stdout.flush()
-        if is_evaluation or is_report:
-            self.since_row = Tally()
-        progress.update()
-        if not progress.disable:
-            rate = step * self.config.batch_size / self.seconds
-            progress.set_postfix_str(
-                f"loss {batch.loss:.4f}, accuracy {batch.accuracy:.4f}, "
-                f"{rate:,.0f} examples/s",
-                refresh=False,
-            )
-
-    def _keep(self, split: str, tally: Tally) -> None:
-        """Adds a row to metrics.csv."""
-        self.run.add_metrics(split, self.step, self._epoch, tally, self.seconds)
-
-    def _report(self, batch: Tally) -> str:
-        """The line on the last batch, on all since the row before, and more."""
-        parts = [
-            f"epoch {self._epoch:6.2f}",
-            f"step {self.step:6d}",
-            f"loss {batch.loss:.4f}",
-            f"batch {batch}",
-            f"train {self.since_row}",
-        ]
-        parts += [f"{split} {tally}" for split, tally in self.latest.items()]
-        return "  ".join(parts)
-
-    def _prediction(self, index: int) -> str:
-        """Actual label, logits and predicted label of a test image, as three lines."""
-        test = self.splits.test
-        sequences = as_sequences(test.images[index : index + 1], self.view)
-        feed = {self.classifier.sequences: sequences}
-        logits = self.session.run(self.classifier.logits, feed)[0]
-        return (
-            f"test image {index}: actual label {test.labels[index]}\n"
-            f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"
-            f"  predicted label {logits.argmax()}"
+        return None
+    step = start.state["step"]
+    epoch, batch = divmod(step, plan.steps_per_epoch)
+    position = {"seed": config.seed, "epoch": epoch, "batch": batch}
+    if start.state["position"] != position or step > plan.num_steps:
+        raise UserError(
+            f"{shown(start.prefix)} is of another run: it stands at "
+            f"{start.state['position']}, expected {position}"
         )
+    return start
+
+
+def _note_resumption(
+    folder: RunFolder, config: Namespace, facts: dict[str, Any], step: int
+) -> None:
+    """Adds to config.json; says what has changed and will show in the last digits."""
+    record = read_config(str(folder.path))
+    before = {**record, **record.get("environment", {})}
+    now = environment()
+    changes = [
+        f"{name} was {before.get(name)}, is {value}"
+        for name, value in {**facts, **now}.items()
+        if name not in ("started", "data_sha256") and before.get(name) != value
+    ]
+    if changes:
+        print(
+            f"not to the bit as without the stop: {'; '.join(changes)}", file=sys.stderr
+        )
+    resumption = {"step": step, "command": config.command, "environment": now}
+    record["resumed"] = [*record.get("resumed", []), resumption]
+    folder.write_config(record)
+
+
+def _resume_command(script: str, folder: Path) -> str:
+    """What to type to go on with a run."""
+    path = f"{script}.py"
+    if os.path.basename(sys.argv[0]) == path:
+        path = shown(sys.argv[0])
+    return f"python {shlex.quote(path)} --resume {shlex.quote(shown(folder))}"
+
+
+def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> str:
+    """What a run that failed has left behind, and what can be done with it."""
+    newest, _ = checkpoints.newest()
+    if newest is None:
+        return "no checkpoint is left"
+    if isinstance(error, Diverged):
+        return f"the last good checkpoint is {shown(newest.prefix)}"
+    return (
+        f"when that is mended, go on from step {newest.state['step']} with: {command}"
+    )
+
+
+def _prediction(
+    config: Namespace, splits: Splits, classifier: Any, session: Any
+) -> str:
+    """Actual label, logits and predicted label of a test image, as three lines."""
+    index, test = config.predict, splits.test
+    sequences = as_sequences(test.images[index : index + 1], VIEWS[config.view])
+    logits = session.run(classifier.logits, {classifier.sequences: sequences})[0]
+    return (
+        f"test image {index}: actual label {test.labels[index]}\n"
+        f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"
+        f"  predicted label {logits.argmax()}"
+    )
 
 
 def _check_index(index: int | None, num_test: int) -> None:

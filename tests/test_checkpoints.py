@@ -1,217 +1,214 @@
-"""`--init-checkpoint`: weights that the notebooks' own code wrote."""
+"""Checkpoints: all of it or nothing, the last few and the best, damage found."""
+
+import json
 
 import numpy as np
 import pytest
-import reference
 
-from seqmnist import checkpoints
+from seqmnist import checkpoints as module
 from seqmnist import tf1 as tf
-from seqmnist.errors import UserError
-from seqmnist.sequences import VIEWS, as_sequences
-
-NETWORKS = pytest.mark.parametrize("name", reference.NETWORKS)
+from seqmnist.checkpoints import SUFFIXES, Checkpoint, Checkpoints, Variables
+from seqmnist.errors import CannotWrite, Diverged, UserError
 
 
-def save(folder, values, step=None):
-    """Writes a checkpoint of variables with the given names and values.
+class Network:
+    """A graph with two variables and a step; `value` fills them all."""
 
-    Beside them it holds what Adam and a notebook's global_step would add.
-    """
-    with tf.Graph().as_default(), tf.Session() as session:
-        for name, value in values.items():
-            tf.get_variable(name, initializer=value)
-            for slot in ("Adam", "Adam_1"):
-                tf.get_variable(f"{name}/{slot}", initializer=np.zeros_like(value))
-        tf.get_variable("beta1_power", initializer=0.9)
-        tf.get_variable("Variable_2", initializer=50, trainable=False)
-        session.run(tf.global_variables_initializer())
-        return tf.train.Saver().save(session, str(folder / "model.ckpt"), step)
+    def __init__(self, units=3):
+        with tf.Graph().as_default() as graph:
+            tf.get_variable("kernel", [2, units])
+            tf.get_variable("bias", [units])
+            tf.train.get_or_create_global_step()
+            self.session = tf.Session(graph=graph)
+            self.variables = Variables(graph, self.session)
+            self.all = tf.global_variables()
+
+    def fill(self, value):
+        for variable in self.all:
+            dtype = variable.dtype.base_dtype.as_numpy_dtype
+            self.load(variable, np.full(variable.shape.as_list(), value, dtype))
+        return self
+
+    def load(self, variable, values):
+        with self.session.graph.as_default():
+            variable.load(values, self.session)
+
+    def values(self):
+        return [np.unique(value).tolist() for value in self.session.run(self.all)]
 
 
-def notebook_weights(name, key="final/"):
-    """One network's weights under the notebook's names."""
-    arrays = reference.load(name)
-    return {
-        theirs: arrays[key + theirs]
-        for theirs in reference.NETWORKS[name].names.values()
+@pytest.fixture
+def network():
+    return Network()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Checkpoints(tmp_path)
+
+
+def save(store, network, step, best_step=None):
+    network.fill(step)
+    state = {"step": step, "note": "half = 0.5"}
+    variables = network.variables
+    store.save(state, variables.write, variables.num_bytes, best_step)
+
+
+def files(store):
+    return {path.name: path.read_bytes() for path in store.folder.iterdir()}
+
+
+def test_what_was_saved_is_restored(store, network):
+    save(store, network, 7)
+    network.fill(1)
+    found, damaged = store.newest()
+    assert (found.state["step"], found.state["note"]) == (7, "half = 0.5")
+    assert damaged == []
+    network.variables.restore(found)
+    assert network.values() == [[7], [7], [7]]
+
+
+def test_the_last_three_and_the_best_are_kept(store, network):
+    for step in (0, 10, 20, 30, 40, 50):
+        save(store, network, step, best_step=10 if step >= 10 else None)
+    assert store.steps() == [10, 30, 40, 50]
+    assert {name.split(".")[0] for name in files(store)} == {
+        *("model", "checkpoint", "best")
     }
 
 
-def logits_after_loading(parse, name, path, images):
-    network = reference.NETWORKS[name]
-    config = parse(network.script, ["--preset", network.preset])
-    classifier = network.script.build_graph(config)
-    with classifier.graph.as_default(), tf.Session() as session:
-        session.run(classifier.init_op)
-        checkpoints.load_weights(
-            str(path), tf.trainable_variables(), config.cell_name, session
-        )
-        sequences = as_sequences(images, VIEWS[config.view])
-        return session.run(classifier.logits, {classifier.sequences: sequences})
+def test_tensorflow_finds_the_latest_and_the_best(store, network):
+    for step in (10, 20, 30):
+        save(store, network, step, best_step=20 if step >= 20 else None)
+    folder = str(store.folder)
+    assert tf.train.latest_checkpoint(folder).endswith("model.ckpt-30")
+    best = tf.train.latest_checkpoint(folder, "best")
+    assert tf.train.NewCheckpointReader(best).get_tensor("bias").tolist() == [20] * 3
 
 
-@NETWORKS
-def test_the_notebooks_names_are_found(name, tmp_path, parse, splits):
-    path = save(tmp_path, notebook_weights(name), step=50)
-    images = splits.test.images[: reference.NUM_TEST]
-    logits = logits_after_loading(parse, name, path, images)
-    expected = reference.load(name)["test_logits"]
-    np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
+def test_other_files_are_left_alone(store, network):
+    save(store, network, 0)
+    mine = ["model.ckpt-1.txt", "my.ckpt-1.index", "model.ckpt-x.json", "notes"]
+    for name in mine:
+        (store.folder / name).write_text("mine")
+    for step in range(1, 9):
+        save(store, network, step)
+    assert {name for name, text in files(store).items() if text == b"mine"} == {*mine}
 
 
-@NETWORKS
-def test_a_checkpoint_of_tf1s_own_cells_predicts_the_same(
-    name, tmp_path, parse, splits
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "flipped", "missing"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    suffix, damage, store, network
 ):
-    """Genuine TF 1.15: the notebooks' cells and readouts, built by TensorFlow."""
-    if not tf.VERSION.startswith("1."):
-        pytest.skip("TensorFlow 2 has no tf.nn.rnn_cell; `make test-tf1` runs this")
-    network = reference.NETWORKS[name]
-    config = parse(network.script, ["--preset", network.preset])
-    view = VIEWS[config.view]
-    images = splits.test.images[:20]
-    pixels = as_sequences(images, view) / np.float32(255)
-    cells = tf.nn.rnn_cell
-    with tf.Graph().as_default(), tf.Session() as session:
-        inputs = tf.placeholder(tf.float32, [None, view.time_steps, view.input_size])
-        if name == "rnn_rows":
-            cell = cells.BasicRNNCell(150)
-            _, state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
-            logits = tf.layers.dense(state, 10)
-        elif name == "gru_pixels":
-            with tf.variable_scope("rnn"), tf.variable_scope("internal"):
-                cell = cells.GRUCell(64)
-                _, state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
-            with tf.variable_scope("rnn"), tf.variable_scope("output"):
-                kernel = tf.get_variable("w", [64, 10])
-                logits = tf.matmul(state, kernel) + tf.get_variable("b", [10])
-        else:
-            units, cell_class = {
-                "lstm50_rows": (50, cells.LSTMCell),
-                "lstm128_rows": (128, cells.BasicLSTMCell),
-            }[name]
-            kernel = tf.Variable(tf.random_uniform([units, 10]))
-            bias = tf.Variable(tf.random_uniform([10]))
-            steps = tf.unstack(inputs, 28, 1)
-            outputs, _ = tf.nn.static_rnn(cell_class(units), steps, dtype=tf.float32)
-            logits = tf.matmul(outputs[-1], kernel) + bias
-        tf.train.AdamOptimizer().minimize(tf.reduce_sum(logits))
-        session.run(tf.global_variables_initializer())
-        expected = session.run(logits, {inputs: pixels})
-        path = tf.train.Saver().save(session, str(tmp_path / "notebook"))
-    found = logits_after_loading(parse, name, path, images)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    for step in (1, 2):
+        save(store, network, step)
+    path = store.folder / f"model.ckpt-2{suffix}"
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    else:
+        if damage == "flipped":
+            content[len(content) // 2] ^= 4
+        path.write_bytes(content[: {"truncated": -1, "emptied": 0}.get(damage)])
+    found, (line,) = store.newest()
+    assert found.state["step"] == 1
+    assert "model.ckpt-2 is " in line and path.name in line
+    network.variables.restore(found)
+    assert network.values() == [[1], [1], [1]]
 
 
-def load_rnn(path, parse, *argv):
-    """Loads a checkpoint into a small BasicRNN; returns its weights by name."""
-    script = reference.NETWORKS["rnn_rows"].script
-    config = parse(script, ["--units", "3", *argv])
-    classifier = script.build_graph(config)
-    with classifier.graph.as_default(), tf.Session() as session:
-        session.run(classifier.init_op)
-        variables = tf.trainable_variables()
-        checkpoints.load_weights(str(path), variables, config.cell_name, session)
-        return dict(zip([v.op.name for v in variables], session.run(variables)))
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_flipped_bit_goes_unnoticed(suffix, store, network):
+    save(store, network, 2)
+    path = store.folder / f"model.ckpt-2{suffix}"
+    content = path.read_bytes()
+    for position in range(0, len(content), max(1, len(content) // 97)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        assert store.newest()[0] is None, position
+    path.write_bytes(content)
+    assert store.newest()[1] == []
 
 
-@pytest.fixture
-def weights():
-    """A small BasicRNN's weights under this suite's names."""
-    generator = np.random.RandomState(0)
-    shapes = {
-        "rnn/basic_rnn_cell/kernel": [31, 3],
-        "rnn/basic_rnn_cell/bias": [3],
-        "dense/kernel": [3, 10],
-        "dense/bias": [10],
-    }
-    return {n: generator.randn(*s).astype(np.float32) for n, s in shapes.items()}
+def test_a_run_that_went_back_drops_what_was_damaged(store, network):
+    for step in (1, 2, 3):
+        save(store, network, step)
+    (store.folder / "model.ckpt-3.index").write_bytes(b"")
+    save(store, network, 2)  # the run went on from 1
+    assert store.steps() == [1, 2]
+    assert store.newest()[1] == []
 
 
-def test_a_prefix_a_file_or_a_folder_names_the_checkpoint(tmp_path, parse, weights):
-    path = save(tmp_path, weights, step=12)
-    for name in (path, path + ".index", path + ".data-00000-of-00001", tmp_path):
-        found = load_rnn(name, parse)
-        for key, value in weights.items():
-            np.testing.assert_array_equal(found[key], value)
+def test_what_a_kill_left_behind_is_no_obstacle(store, network):
+    save(store, network, 1)
+    (store.folder / "partial").mkdir()
+    (store.folder / "partial" / "model.ckpt-2.index").write_text("half")
+    (store.folder / "model.ckpt-2.data-00000-of-00001").write_text("half")
+    found, (line,) = store.newest()
+    assert found.state["step"] == 1
+    assert "is incomplete (model.ckpt-2.json: No such file" in line
+    save(store, network, 2)
+    assert store.steps() == [1, 2]
+    assert not (store.folder / "partial").exists()
 
 
-def test_a_folder_may_have_been_moved(tmp_path, parse, weights):
-    folder = tmp_path / "before"
-    folder.mkdir()
-    path = save(folder, weights)
-    moved = tmp_path / "after"
-    folder.rename(moved)
-    (moved / "checkpoint").write_text(f'model_checkpoint_path: "{path}"')
-    found = load_rnn(moved, parse)
-    np.testing.assert_array_equal(found["dense/bias"], weights["dense/bias"])
+@pytest.mark.parametrize("error", [OSError(28, "No space"), CannotWrite("full")])
+def test_a_save_that_fails_changes_nothing(error, store, network):
+    save(store, network, 1)
+    before = files(store)
+
+    def write(prefix):
+        network.variables.write(prefix)
+        raise error
+
+    with pytest.raises(CannotWrite, match="No space|full"):
+        store.save({"step": 2}, write, 100, None)
+    assert files(store) == before
 
 
-def test_a_cell_of_another_name_is_found(tmp_path, parse, weights):
-    path = save(tmp_path, weights)
-    for name in ("n", "basic_lstm_cell"):
-        found = load_rnn(path, parse, "--cell-name", name)
-        np.testing.assert_array_equal(
-            found[f"rnn/{name}/bias"], weights["rnn/basic_rnn_cell/bias"]
-        )
+def test_room_is_made_sure_of_before_tensorflow_writes(store, network):
+    def write(prefix):
+        raise AssertionError("not to be reached")
+
+    with pytest.raises(CannotWrite, match="checkpoints: cannot be written"):
+        store.save({"step": 2}, write, 1 << 60, None)
+    assert store.newest() == (None, [])
 
 
-def test_a_bias_per_example_becomes_zeros(tmp_path, parse, weights):
-    """Notebook 3's bias, which the softmax cannot see."""
-    weights["dense/bias"] = np.full([10, 1], 0.7, np.float32)
-    assert not load_rnn(save(tmp_path, weights), parse)["dense/bias"].any()
+def test_a_folder_that_is_gone_is_told(tmp_path, network):
+    store = Checkpoints(tmp_path / "gone")
+    with pytest.raises(CannotWrite, match="No such file or directory"):
+        save(store, network, 1)
+    assert not (tmp_path / "gone").exists()
 
 
-@pytest.fixture
-def message(parse):
-    """Loads what cannot be loaded; returns the one line that says why."""
-
-    def load_and_fail(path):
-        with pytest.raises(UserError) as error:
-            load_rnn(path, parse)
-        text = str(error.value)
-        assert "\n" not in text
-        assert text.startswith(f"--init-checkpoint {path}: ")
-        return text
-
-    return load_and_fail
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_not_saved(value, store, network):
+    save(store, network, 1)
+    before = files(store)
+    network.load(network.all[1], np.array([0, value, 0], np.float32))
+    with pytest.raises(Diverged, match="weights are no longer finite"):
+        store.save({"step": 2}, network.variables.write, 100, None)
+    assert files(store) == before
 
 
-def test_no_checkpoint_is_told(tmp_path, message):
-    assert "no such checkpoint" in message(tmp_path / "nothing")
-    assert "no readable file `checkpoint` in this folder" in message(tmp_path)
-    (tmp_path / "checkpoint").write_bytes(bytes(range(128, 256)))
-    assert "cannot be read" in message(tmp_path)
-    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "gone-12"')
-    assert "gone-12, which does not exist" in message(tmp_path)
+def test_a_checkpoint_of_another_network_is_refused_by_its_variables(store, network):
+    save(store, network, 1)
+    other = Network(units=5).fill(9)
+    with pytest.raises(UserError) as info:
+        other.variables.restore(store.newest()[0])
+    assert str(info.value).endswith(
+        "model.ckpt-1 is a checkpoint of another network: "
+        "bias is [3] there and [5] here; kernel is [2, 3] there and [2, 5] here"
+    )
+    assert other.values() == [[9], [9], [9]]
 
 
-def test_another_shape_is_told(tmp_path, message, weights):
-    weights["dense/kernel"] = np.zeros([4, 10], np.float32)
-    found = message(save(tmp_path, weights))
-    assert "dense/kernel has shape [4, 10], expected [3, 10]" in found
-
-
-def test_a_missing_variable_is_told(tmp_path, message, weights):
-    del weights["rnn/basic_rnn_cell/bias"]
-    found = message(save(tmp_path, weights))
-    assert "looking for rnn/basic_rnn_cell/bias, found nothing" in found
-    assert "holds dense/bias, dense/kernel, rnn/basic_rnn_cell/kernel" in found
-    assert "Adam" not in found
-
-
-def test_two_candidates_are_told(tmp_path, message, weights):
-    twice = {}
-    for name, value in weights.items():
-        for outer in ("a/", "b/") if "cell" in name else ("",):
-            twice[outer + name] = value
-    found = message(save(tmp_path, twice))
-    assert "found a/rnn/basic_rnn_cell/kernel and b/rnn/basic_rnn_cell/kernel" in found
-
-
-@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
-def test_a_truncated_file_is_told(suffix, tmp_path, message, weights):
-    path = save(tmp_path, weights)
-    file = tmp_path / f"model.ckpt{suffix}"
-    file.write_bytes(file.read_bytes()[:40])
-    assert "cannot be read" in message(path)
+def test_the_state_is_text_for_people(store, network):
+    save(store, network, 3)
+    state = json.loads((store.folder / "model.ckpt-3.json").read_text())
+    assert set(state) == {"step", "note", "files", "sha256"}
+    assert set(state["files"]) == {module.INDEX, module.DATA}
+    assert isinstance(store.read(3), Checkpoint)

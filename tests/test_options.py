@@ -215,6 +215,8 @@ OTHER_OPTIONS = {
     "evaluate_splits": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
     "evaluation_batch_size": "test_scripts.test_evaluation_batch_size_is_used",
     "recurrence": "test_steps.test_recurrence_chooses_the_path",
+    "resume": "test_resume.test_a_resumed_run_ends_as_if_it_had_not_been_stopped",
+    "checkpoint_every": "test_resume.test_checkpoint_every_decides_how_often",
     "log_dir": "test_scripts.test_each_run_gets_a_new_folder",
     "summary_every": "test_scripts.test_summary_every_counts_the_summaries",
     "predict": "test_training.test_the_last_line_is_the_result",
@@ -251,7 +253,7 @@ def test_every_option_has_a_test_of_its_effect():
     found = {a.dest for script in SCRIPTS for a in make_parser(script)._actions}
     assert found == set(GRAPH_OPTIONS) | set(OTHER_OPTIONS)
     tests = {}
-    for name in ("options", "mnist", "training", "scripts", "steps"):
+    for name in ("options", "mnist", "training", "scripts", "steps", "resume"):
         with open(f"{__file__.rsplit('test_', 1)[0]}test_{name}.py") as file:
             tests[name] = file.read()
     for test in OTHER_OPTIONS.values():

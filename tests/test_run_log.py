@@ -1,14 +1,9 @@
-"""The run folder: new every time, complete, and readable by others."""
-
-import json
-import time
-from argparse import Namespace
+"""What a run writes down: complete, readable by others, cut where it goes on."""
 
 import pytest
 
-from seqmnist import run_log
 from seqmnist import tf1 as tf
-from seqmnist.errors import UserError
+from seqmnist.errors import CannotWrite, UserError
 from seqmnist.run_log import Result, RunLog, read_metrics
 from seqmnist.tally import Tally
 
@@ -27,11 +22,6 @@ RESULT = Result(
     seconds=6.4,
     run="20260102-030405-seed3",
 )
-
-
-@pytest.fixture
-def config(tmp_path):
-    return Namespace(script="train_rnn", seed=3, log_dir=str(tmp_path), units=150)
 
 
 def tally(loss, correct, count):
@@ -74,32 +64,8 @@ def test_other_lines_are_no_result(line):
         Result.parse(line)
 
 
-def test_runs_of_the_same_second_get_folders_of_their_own(
-    config, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(time, "strftime", lambda *args: "20260102-030405")
-    names = []
-    for _ in range(3):
-        with RunLog(config, {}, tf.Graph().as_graph_def()) as run:
-            names.append(run.folder.name)
-    first = "20260102-030405-seed3"
-    assert names == [first, first + "-2", first + "-3"]
-    assert sorted(p.name for p in (tmp_path / "train_rnn").iterdir()) == sorted(names)
-
-
-def test_the_configuration_says_what_was_run(config):
-    with RunLog(config, {"parameters": 28360}, tf.Graph().as_graph_def()) as run:
-        saved = json.loads((run.folder / "config.json").read_text())
-    assert saved["script"] == "train_rnn"
-    assert (saved["units"], saved["seed"], saved["parameters"]) == (150, 3, 28360)
-    assert saved["environment"]["tensorflow"] == tf.VERSION
-    assert set(saved["environment"]) == {
-        *("tensorflow", "numpy", "python", "platform", "cpus", "started")
-    }
-
-
-def test_metrics_read_back_and_ignore_a_row_being_written(config):
-    with RunLog(config, {}, tf.Graph().as_graph_def()) as run:
+def test_metrics_read_back_and_ignore_a_row_being_written(tmp_path):
+    with RunLog(tmp_path, tf.Graph().as_graph_def()) as run:
         run.add_metrics("train", 10, 0.5, tally(0.25, 3, 4), 1.5)
         run.add_metrics("test", 20, 1, tally(0.5, 1, 3), 2.25)
         with open(run.folder / "metrics.csv", "a") as file:
@@ -129,11 +95,11 @@ def test_metrics_read_back_and_ignore_a_row_being_written(config):
     ]
 
 
-def test_tensorboard_finds_scalars_and_graph(config):
+def test_tensorboard_finds_scalars_and_graph(tmp_path):
     graph = tf.Graph()
     with graph.as_default():
         tf.constant(1, name="a_constant")
-    with RunLog(config, {}, graph.as_graph_def()) as run:
+    with RunLog(tmp_path, graph.as_graph_def()) as run:
         run.add_summary("train", 1, loss=2.25, accuracy=0.125)
         run.add_summary("train", 2, loss=2.0, accuracy=0.25)
         run.add_summary("validation", 2, loss=1.5)
@@ -149,31 +115,78 @@ def test_tensorboard_finds_scalars_and_graph(config):
     assert b"a_constant" in b"".join(graphs)
 
 
-def test_a_folder_that_cannot_be_made_is_told(config, tmp_path):
-    (tmp_path / "train_rnn").write_text("a file in the way")
-    with pytest.raises(UserError, match="--log-dir: cannot make a run folder in"):
-        RunLog(config, {}, tf.Graph().as_graph_def())
-
-
-def test_text_files_appear_in_one_piece(tmp_path, monkeypatch):
-    path = tmp_path / "file.txt"
-    run_log.write_text(path, "old")
-    run_log.write_text(path, "new")
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-    def power_cut(*args):
-        raise OSError("power cut")
-
-    monkeypatch.setattr(run_log.os, "replace", power_cut)
-    with pytest.raises(OSError, match="power cut"):
-        run_log.write_text(path, "newer")
-    assert path.read_text() == "new"
-
-
 def test_a_tally_weighs_batches_by_their_size():
     total = tally(1.0, 3, 3)
     total.add(4.0, 0, 1)
     assert total.loss == pytest.approx((3 * 1.0 + 4.0) / 4)
     assert total.accuracy == 3 / 4
     assert str(total) == "0.7500 (3/4)"
+
+
+def filled(run):
+    """Adds a row and two events to a log."""
+    run.add_metrics("train", 10, 0.5, tally(0.25, 3, 4), 1.5)
+    run.add_summary("train", 10, loss=0.25)
+    run.add_summary("test", 10, loss=0.5)
+
+
+def test_a_log_that_goes_on_is_cut_to_where_it_was(tmp_path):
+    graph_def = tf.Graph().as_graph_def()
+    with RunLog(tmp_path, graph_def) as run:
+        filled(run)
+        sizes = run.sizes()
+        rows = read_metrics(tmp_path)
+        filled(run)
+        run.add_summary("validation", 11, loss=1.0)
+    with RunLog(tmp_path, graph_def, sizes, step=10) as run:
+        assert read_metrics(tmp_path) == rows
+        assert events(tmp_path / "train") == [(10, "loss", 0.25)]
+        assert events(tmp_path / "test") == [(10, "loss", 0.5)]
+        assert events(tmp_path / "validation") == []
+        run.add_summary("train", 11, loss=2.0)
+    assert events(tmp_path / "train") == [(10, "loss", 0.25), (11, "loss", 2.0)]
+    starts = [
+        event.step
+        for path in (tmp_path / "train").iterdir()
+        for event in tf.train.summary_iterator(str(path))
+        if event.session_log.status == tf.SessionLog.START
+    ]
+    assert starts == [11]
+
+
+def test_a_log_that_starts_anew_is_emptied(tmp_path):
+    graph_def = tf.Graph().as_graph_def()
+    for _ in range(2):
+        with RunLog(tmp_path, graph_def) as run:
+            filled(run)
+    assert len(read_metrics(tmp_path)) == 1
+    assert events(tmp_path / "train") == [(10, "loss", 0.25)]
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "train"])
+def test_a_log_that_was_shortened_is_refused_and_left_as_it_is(name, tmp_path):
+    with RunLog(tmp_path, tf.Graph().as_graph_def()) as run:
+        filled(run)
+        sizes = run.sizes()
+    path = tmp_path / name
+    if path.is_dir():
+        (path,) = path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    others = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    message = f"{path.name}: {path.stat().st_size} bytes, expected at least"
+    with pytest.raises(UserError, match=message):
+        RunLog(tmp_path, tf.Graph().as_graph_def(), sizes)
+    assert others == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "train", "test"])
+def test_a_log_that_vanishes_is_noticed(name, tmp_path):
+    with RunLog(tmp_path, tf.Graph().as_graph_def()) as run:
+        filled(run)
+        run.sizes()
+        path = tmp_path / name
+        if path.is_dir():
+            (path,) = path.iterdir()
+        path.unlink()
+        with pytest.raises(CannotWrite, match="No such file or directory|lost"):
+            run.sizes()

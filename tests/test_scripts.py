@@ -1,7 +1,6 @@
 """The scripts as a user meets them: through main([...]), and as real processes."""
 
 import fcntl
-import importlib
 import json
 import os
 import pty
@@ -17,64 +16,11 @@ import time
 import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST, PROJECT_DIR
+from scripts import EACH_SCRIPT, main, run, run_code, run_folders, start
 
 from seqmnist import mnist
 from seqmnist import tf1 as tf
 from seqmnist.run_log import Result
-
-NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
-EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture
-def small(small_data, tmp_path):
-    """Arguments for a run of a second or two on little data."""
-    return [
-        *("--data-dir", str(small_data), "--validation-size", "20"),
-        *("--log-dir", str(tmp_path / "logs")),
-        *("--units", "5", "--batch-size", "50", "--view", "rows"),
-        *("--steps", "12", "--report-every", "6", "--evaluate-every", "12"),
-    ]
-
-
-def main(name, argv):
-    return importlib.import_module(name).main(argv)
-
-
-def start(argv, **kwargs):
-    """Starts a script as a process of its own, from another folder."""
-    command = [sys.executable, str(PROJECT_DIR / argv[0]), *argv[1:]]
-    kwargs.setdefault("cwd", str(PROJECT_DIR.parent))
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **kwargs,
-    )
-
-
-def run(argv, **kwargs):
-    """Runs a script to its end; returns status, stdout and stderr."""
-    with start(argv, **kwargs) as process:
-        out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def run_code(code):
-    """Runs Python code in a process of its own; returns stdout and stderr."""
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=str(PROJECT_DIR),
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0
-    return process.stdout, process.stderr
-
-
-def run_folders(log_dir, name):
-    return sorted((log_dir / name).iterdir())
 
 
 @EACH_SCRIPT
@@ -98,8 +44,8 @@ def test_a_run_leaves_a_complete_folder(name, small, tmp_path, capsys):
     last_line = capsys.readouterr().out.splitlines()[-1]
     (folder,) = run_folders(tmp_path / "logs", name)
     assert {path.name for path in folder.iterdir()} == {
-        *("config.json", "metrics.csv", "result.txt", "curves.png"),
-        *("train", "validation", "test"),
+        *("config.json", "metrics.csv", "result.txt", "curves.png", "lock"),
+        *("train", "validation", "test", "checkpoints"),
     }
     assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
     assert (folder / "result.txt").read_text() == last_line + "\n"
@@ -159,33 +105,12 @@ def test_importing_has_no_side_effect():
         "import sys, random, numpy\n"
         "before = random.getstate(), numpy.random.get_state()[1].tolist()\n"
         "import train_rnn, train_lstm, train_gru_pixel, compare\n"
-        "from seqmnist import cells, classifier, checkpoints, training, figures\n"
+        "from seqmnist import cells, classifier, initial_weights, training, figures\n"
         "after = random.getstate(), numpy.random.get_state()[1].tolist()\n"
         "print(before == after)\n"
         "print({'tensorflow', 'matplotlib'} & set(sys.modules))"
     )
     assert run_code(code) == ("True\nset()\n", "")
-
-
-def test_ctrl_c_ends_a_run_with_status_130_and_one_line(small, tmp_path):
-    argv = [*small, "--steps", "1000000", "--report-every", "never"]
-    with start(["train_rnn.py", *argv, "--evaluate-every", "never"]) as process:
-        for line in process.stdout:
-            if line.startswith("run folder: "):
-                break
-        (folder,) = run_folders(tmp_path / "logs", "train_rnn")
-        deadline = time.time() + 60
-        while time.time() < deadline:  # until it trains
-            if (folder / "metrics.csv").exists() and (folder / "train").exists():
-                break
-            time.sleep(0.05)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert re.fullmatch(r"\ninterrupted after step \d+; what was .* is in .*\n", err)
-    assert "Traceback" not in out + err
-    assert not (folder / "result.txt").exists()
 
 
 def test_tf1_shadows_no_name_of_tensorflow():
@@ -272,17 +197,17 @@ def test_init_checkpoint_is_evaluated(small, tmp_path, capsys):
 
 
 def test_evaluation_batch_size_is_used(small, monkeypatch):
-    from seqmnist import training
+    from seqmnist import trainer
 
     sizes = []
-    evaluation_batches = training.evaluation_batches
+    evaluation_batches = trainer.evaluation_batches
 
     def recording(split, view, size):
         for batch in evaluation_batches(split, view, size):
             sizes.append(len(batch.labels))
             yield batch
 
-    monkeypatch.setattr(training, "evaluation_batches", recording)
+    monkeypatch.setattr(trainer, "evaluation_batches", recording)
     argv = [*small, "--evaluate-every", "never", "--evaluation-batch-size", "60"]
     assert main("train_rnn", argv) == 0
     assert sizes == [60, 60, 10]

@@ -6,7 +6,7 @@ import pytest
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import mnist, training
+from seqmnist import mnist, trainer, training
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.run_log import read_metrics
@@ -55,7 +55,7 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
         session.run(classifier.init_op)
         feed = {classifier.sequences: as_sequences(test.images, view)}
         logits = session.run(classifier.logits, feed).astype(np.float64)
-        tally = training.evaluate(session, steps, test, view, size)
+        tally = trainer.evaluate(session, steps, test, view, size)
     log_sum = np.log(np.exp(logits).sum(1))
     losses = log_sum - logits[np.arange(130), test.labels]
     assert tally.count == 130
@@ -132,8 +132,8 @@ def test_without_a_validation_split_the_test_split_is_evaluated(run):
 
 def test_the_seconds_leave_evaluations_out(run, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
-    evaluate, update = training.evaluate, PlainSteps.update
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: now[0])
+    evaluate, update = trainer.evaluate, PlainSteps.update
 
     def slow_evaluate(*args):
         now[0] += 1000
@@ -143,7 +143,7 @@ def test_the_seconds_leave_evaluations_out(run, monkeypatch):
         now[0] += 1
         return update(*args)
 
-    monkeypatch.setattr(training, "evaluate", slow_evaluate)
+    monkeypatch.setattr(trainer, "evaluate", slow_evaluate)
     monkeypatch.setattr(PlainSteps, "update", slow_update)
     result, _, rows = run(train_rnn, "--epochs", "2", "--recurrence", "plain")
     assert result.seconds == 24
@@ -197,28 +197,6 @@ def test_options_that_do_not_fit_the_data_leave_nothing_behind(run, tmp_path):
     with pytest.raises(UserError, match="no such checkpoint"):
         run(train_rnn, "--init-checkpoint", str(tmp_path / "none"))
     assert not list(tmp_path.iterdir())
-
-
-def test_an_interrupted_run_keeps_what_was_logged(run, tmp_path, monkeypatch):
-    evaluate = training.evaluate
-    calls = []
-
-    def interrupting(*args):
-        calls.append(args)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return evaluate(*args)
-
-    monkeypatch.setattr(training, "evaluate", interrupting)
-    with pytest.raises(KeyboardInterrupt, match="after step 24; .* is in .*seed0"):
-        run(train_rnn, "--epochs", "5", "--evaluate-splits", "validation")
-    (folder,) = (tmp_path / "train_rnn").iterdir()
-    assert [(r["step"], r["split"]) for r in read_metrics(folder)] == [
-        (12, "train"),
-        (12, "validation"),
-        (24, "train"),
-    ]
-    assert not (folder / "result.txt").exists()
 
 
 def test_the_graph_does_not_grow_with_the_sequence(parse):

@@ -1,0 +1,110 @@
+"""TensorBoard events whose loss is noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from logging import getLogger
+from pathlib import Path
+from typing import Any, Iterator
+
+from seqmnist import tf1 as tf
+from seqmnist.errors import CannotWrite, tensorflow_reason, writing
+from seqmnist.paths import shown
+
+PATTERN = "events.out.tfevents.*"
+
+# A record's length, the length's checksum and the data's (TensorFlow's TFRecord).
+RECORD_OVERHEAD = 8 + 4 + 4
+
+
+class EventFile:
+    """A `tf.summary.FileWriter` that knows how long its file has to be.
+
+    The writer's thread meets a full disk where nobody looks: TensorFlow 1.15 goes on
+    and loses events, 2.21 ends the thread with a traceback. Here `flush` finds out.
+
+    Args:
+        folder: where to make the file; made if it is not there.
+
+    Attributes:
+        path: the file.
+
+    Raises:
+        CannotWrite: the file cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with writing(shown(folder)):
+            folder.mkdir(exist_ok=True)
+            # Unlike the second in the name, the number tells resumptions apart.
+            suffix = f".{len(list(folder.glob(PATTERN))) + 1}"
+            with tf.Graph().as_default():  # a FileWriter refuses eager mode
+                self._writer = tf.summary.FileWriter(
+                    str(folder), filename_suffix=suffix
+                )
+            self._writer.flush()
+            (self.path,) = folder.glob(PATTERN + suffix)
+            self._size = self.path.stat().st_size
+
+    def add(self, event: Any) -> None:
+        """Adds a `tf.Event`.
+
+        Raises:
+            CannotWrite: an earlier one is lost.
+        """
+        self._size += RECORD_OVERHEAD + event.ByteSize()
+        self._call(self._writer.add_event, event)
+
+    def flush(self) -> int:
+        """Writes what was added; returns the file's size in bytes.
+
+        Raises:
+            CannotWrite: something is lost, or the file is gone.
+        """
+        self._call(self._writer.flush)
+        with writing(shown(self.path)):
+            size = self.path.stat().st_size
+        if size != self._size:
+            raise CannotWrite(
+                f"{shown(self.path)}: cannot be written ({size} bytes are there, "
+                f"expected {self._size}: is the disk full?)"
+            )
+        return size
+
+    def close(self) -> None:
+        """Closes the file; what it still has to write, `flush` would tell."""
+        with contextlib.suppress(Exception):
+            self._writer.close()
+
+    def _call(self, method: Any, *args: Any) -> None:
+        """Calls the writer, which raises what its thread met: any kind of error."""
+        try:
+            method(*args)
+        except Exception as error:
+            reason = tensorflow_reason(error)
+            raise CannotWrite(f"{shown(self.path)}: cannot be written ({reason})")
+
+
+@contextlib.contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Keeps writers' threads from printing what `EventFile` raises as an error."""
+
+    def is_other(record):
+        return "EventFileWriter writer thread error" not in record.getMessage()
+
+    def hook(args: Any) -> None:
+        if args.thread is None or args.thread.name != "EventLoggerThread":
+            previous(args)
+
+    logger = getLogger("tensorflow")
+    logger.addFilter(is_other)
+    previous: Any = getattr(threading, "excepthook", None)  # not in Python 3.7
+    if previous is not None:
+        threading.excepthook = hook
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
+        if previous is not None:
+            threading.excepthook = previous

@@ -1,0 +1,163 @@
+"""Starting weights from a checkpoint, the notebooks' own ones included."""
+
+import os
+import re
+
+import numpy as np
+
+from seqmnist import checkpoints
+from seqmnist import tf1 as tf
+from seqmnist.errors import UserError
+
+# Where the notebooks' code, run in TF 1.15, leaves the readout: tf.layers.dense; two
+# bare tf.Variable; tf.get_variable in the scope rnn/output.
+READOUT_NAMES = (
+    {"dense/kernel": "dense/kernel", "dense/bias": "dense/bias"},
+    {"dense/kernel": "Variable", "dense/bias": "Variable_1"},
+    {"dense/kernel": "rnn/output/w", "dense/bias": "rnn/output/b"},
+)
+
+# The scopes TF1's cells write under; LSTMCell and BasicLSTMCell share their equations.
+CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
+
+# What Adam adds to a checkpoint for each weight.
+SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
+
+
+def check_path(path):
+    """Checks, without TensorFlow, that there can be a checkpoint.
+
+    Args:
+        path: as for `load_weights`.
+
+    Raises:
+        UserError: there are no such files.
+    """
+    if os.path.isdir(path):
+        _folder(path)
+    else:
+        _prefix(path)
+
+
+def load_weights(path, variables, cell_name, session):
+    """Sets a session's weights to those of a checkpoint.
+
+    Cell variables are found by the end of their name, from the cell's scope on
+    (`rnn/internal/rnn/gru_cell/gates/kernel` serves `rnn/gru_cell/gates/kernel`),
+    under `cell_name` or the name of one of TF1's cells; the readout under the names the
+    notebooks gave it. Optimizer slots and the step are not read: training starts anew
+    from the weights.
+
+    Args:
+        path: a checkpoint's prefix, one of its files, a folder with the file
+            `checkpoint`, which names the latest, or a run's folder.
+        variables: the `tf.Variable`s to set.
+        cell_name: the scope of the cell's variables, as `--cell-name` sets it.
+        session: where to set them; they need not be initialized.
+
+    Raises:
+        UserError: there is no readable checkpoint; a variable is not in it, or there
+            more than once; or it has another shape.
+    """
+    saved = _read(path)
+    values = [_find(saved, variable, cell_name, path) for variable in variables]
+    for variable, value in zip(variables, values):
+        variable.load(value, session)
+
+
+def _read(path):
+    """The weights by name of the checkpoint that a user's path means."""
+    try:
+        prefix = _prefix(path)
+        reader = tf.train.NewCheckpointReader(prefix)
+        shapes = reader.get_variable_to_shape_map()
+        # Scalars are steps and powers of beta, not weights.
+        names = sorted(n for n in shapes if shapes[n] and not SLOT_NAMES.search(n))
+        return {name: reader.get_tensor(name) for name in names}
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--init-checkpoint {path}: cannot be read ({reason})")
+
+
+def _prefix(path):
+    """The prefix of the checkpoint's files, of which PREFIX.index is one."""
+    if not os.path.isdir(path):
+        prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
+        if _is_checkpoint(prefix):
+            return prefix
+        raise UserError(
+            f"--init-checkpoint {path}: no such checkpoint; expected the prefix of a "
+            "file PREFIX.index, like model.ckpt-10"
+        )
+    path = _folder(path)
+    state = tf.train.get_checkpoint_state(path)
+    if state is None:
+        raise _no_latest(path)
+    latest = state.model_checkpoint_path
+    # A folder that was moved names its files where they were.
+    for prefix in (latest, os.path.join(path, os.path.basename(latest))):
+        if _is_checkpoint(prefix):
+            return prefix
+    raise UserError(
+        f"--init-checkpoint {path}: its file `checkpoint` names {latest}, which does "
+        "not exist; give a checkpoint's prefix, like model.ckpt-10"
+    )
+
+
+def _folder(path):
+    """The folder whose file `checkpoint` names the latest one: `path`, or a run's."""
+    for folder in (path, os.path.join(path, checkpoints.FOLDER)):
+        if os.path.isfile(os.path.join(folder, checkpoints.LATEST_FILE)):
+            return folder
+    raise _no_latest(path)
+
+
+def _no_latest(path):
+    """The error for a folder without a usable file `checkpoint`."""
+    return UserError(
+        f"--init-checkpoint {path}: no readable file `checkpoint` in this folder "
+        "names the latest one; give a checkpoint's prefix, like model.ckpt-10"
+    )
+
+
+def _is_checkpoint(prefix):
+    """Whether a checkpoint's files are there, of Saver's format V2 or V1."""
+    return os.path.isfile(prefix + ".index") or os.path.isfile(prefix)
+
+
+def _find(saved, variable, cell_name, path):
+    """The saved value for a variable, checked against its shape."""
+    candidates = _candidates(variable.op.name, saved, cell_name)
+    if len(candidates) != 1:
+        found = " and ".join(candidates) if candidates else "nothing"
+        raise UserError(
+            f"--init-checkpoint {path}: looking for {variable.op.name}, found {found}; "
+            f"the checkpoint holds {', '.join(saved)}"
+        )
+    value = saved[candidates[0]]
+    shape = tuple(variable.shape.as_list())
+    if variable.op.name == "dense/bias" and value.shape == (len(value), 1):
+        # Notebook 3's bias, [10, 1], adds one number to all logits of an example. The
+        # softmax does not see it, so its gradient is zero, and zeros predict the same.
+        return np.zeros(shape, value.dtype)
+    if value.shape != shape:
+        raise UserError(
+            f"--init-checkpoint {path}: {candidates[0]} has shape {list(value.shape)}, "
+            f"expected {list(shape)} for {variable.op.name}; "
+            "check --units, --view and the script against the checkpoint's network"
+        )
+    return value
+
+
+def _candidates(name, saved, cell_name):
+    """The names in a checkpoint that may hold the variable `name`."""
+    if name in saved:
+        return [name]
+    for readout in READOUT_NAMES:
+        if readout.get(name) in saved:
+            return [readout[name]]
+    if name in READOUT_NAMES[0]:
+        return []
+    within_cell = f"/{name}".split(f"/{cell_name}/", 1)[1]
+    endings = tuple(f"/{cell}/{within_cell}" for cell in (cell_name, *CELL_NAMES))
+    return [n for n in saved if f"/{n}".endswith(endings)]

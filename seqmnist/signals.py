@@ -1,0 +1,75 @@
+"""Ctrl-C and SIGTERM: the first lets a run finish its step, the second ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignals:
+    """Notes SIGINT and SIGTERM while a `with` block runs.
+
+    Python runs signal handlers between its own instructions only, so a signal would go
+    unheard while TensorFlow computes or compiles. The handlers do nothing therefore; a
+    thread reads the signals' numbers from a pipe (`signal.set_wakeup_fd`), says at once
+    that the first one was understood, and ends the process at the second.
+
+    Args:
+        advice: what to say when the process ends at once.
+
+    Attributes:
+        number: the first signal's number, or `None`.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self.number: int | None = None
+        self._advice = advice
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # only the main thread is signalled, and may set handlers
+        reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._thread = threading.Thread(target=self._watch, args=[reader], daemon=True)
+        self._thread.start()
+        self._previous_writer = signal.set_wakeup_fd(self._writer)
+        for number in NUMBERS:
+            self._previous[number] = signal.signal(number, lambda *args: None)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if not self._previous:
+            return
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._previous_writer)
+        os.close(self._writer)
+        self._thread.join()
+
+    def _watch(self, reader: int) -> None:
+        """Reads signal numbers until the pipe is closed."""
+        with open(reader, "rb", buffering=0) as pipe:
+            while True:
+                byte = pipe.read(1)
+                if not byte:
+                    return
+                number = byte[0]
+                if number not in NUMBERS:
+                    continue
+                if self.number is not None:
+                    sys.stderr.write(f"\nstopped at once; {self._advice}\n")
+                    sys.stderr.flush()
+                    os._exit(128 + number)
+                self.number = number
+                name = signal.Signals(number).name
+                sys.stderr.write(
+                    f"\n{name}: finishing the step and saving; a second one stops at "
+                    "once\n"
+                )
+                sys.stderr.flush()

@@ -1,0 +1,262 @@
+"""The loop: updates, evaluations, checkpoints, and what is printed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import time
+from argparse import Namespace
+from typing import Any
+
+from tqdm import tqdm
+
+from seqmnist.batches import evaluation_batches, training_batches
+from seqmnist.checkpoints import Checkpoints, Variables
+from seqmnist.errors import Diverged
+from seqmnist.mnist import Split, Splits
+from seqmnist.plan import Plan
+from seqmnist.progress import Progress
+from seqmnist.run_log import RunLog
+from seqmnist.sequences import VIEWS, View
+from seqmnist.signals import StopSignals
+from seqmnist.steps import Update
+from seqmnist.tally import Tally
+
+
+def evaluate(session: Any, steps: Any, split: Split, view: View, size: int) -> Tally:
+    """Evaluates a whole split, its last short batch included.
+
+    Args:
+        session: a session with the weights.
+        steps: of the classifier, as `make_steps` makes them.
+        split: the examples, at least one.
+        view: how to read an image.
+        size: examples per batch.
+
+    Returns:
+        The tally of all examples of the split.
+    """
+    tally = Tally()
+    for batch in evaluation_batches(split, view, size):
+        loss, correct = steps.evaluate(session, batch)
+        tally.add(loss, correct, len(batch.labels))
+    return tally
+
+
+class Trainer:
+    """Trains a network from where its progress stands.
+
+    Args:
+        config: the run's configuration, as options.py parses it.
+        splits: the data.
+        plan: how long to train, and what to do at which steps.
+        steps: the network's updates, as `make_steps` makes them.
+        session: with the network's variables as they are after `progress.step`.
+        run: where to log.
+        variables: what to save in a checkpoint.
+        checkpoints: where to save them.
+        progress: where the run stands, which the trainer moves on.
+
+    Attributes:
+        progress: where the run stands.
+    """
+
+    def __init__(
+        self,
+        config: Namespace,
+        splits: Splits,
+        plan: Plan,
+        steps: Any,
+        session: Any,
+        run: RunLog,
+        variables: Variables,
+        checkpoints: Checkpoints,
+        progress: Progress,
+    ) -> None:
+        self.config = config
+        self.splits = splits
+        self.plan = plan
+        self.steps = steps
+        self.session = session
+        self.run = run
+        self.variables = variables
+        self.checkpoints = checkpoints
+        self.progress = progress
+        self.view = VIEWS[config.view]
+        self.paused = 0.0  # seconds spent in evaluations since `started`
+        self.started = self.saved = time.perf_counter()
+        self.saved_step: int | None = None
+        self.is_new_best = False
+        self.learning_rate = config.learning_rate
+
+    def train(self, signals: StopSignals) -> None:
+        """Does the steps that are left, or until a signal comes, and saves the state.
+
+        Args:
+            signals: noted meanwhile.
+
+        Raises:
+            Diverged: loss, gradient or weights are no longer finite.
+            CannotWrite: disk full, or folder gone.
+        """
+        progress, total = self.progress, self.plan.num_steps
+        batches = training_batches(
+            self.splits.train,
+            self.view,
+            self.config.batch_size,
+            self.config.seed,
+            total,
+            progress.step,
+        )
+        if progress.step == 0:
+            self.save()
+        else:
+            self.saved_step = progress.step
+        is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+        is_shown = is_terminal and progress.step < total
+        with tqdm(
+            total=total, initial=progress.step, unit="step", disable=not is_shown
+        ) as bar:
+            while progress.step < total and signals.number is None:
+                pause = self.plan.steps_to_pause(progress.step)
+                count = min(self.steps.max_updates, pause)
+                chunk = list(itertools.islice(batches, count))
+                for update in self.steps.update(self.session, chunk):
+                    self._after_update(update, bar)
+                since = time.perf_counter() - self.saved
+                if self.is_new_best or self.plan.is_checkpoint(progress.step, since):
+                    self.save()
+        if self.saved_step != progress.step:
+            self.save()
+
+    def evaluate(self, split: str) -> Tally:
+        """Evaluates a split by name and keeps its figures for this step."""
+        started = time.perf_counter()
+        tally = evaluate(
+            self.session,
+            self.steps,
+            getattr(self.splits, split),
+            self.view,
+            self.config.evaluation_batch_size,
+        )
+        self.paused += time.perf_counter() - started
+        self.progress.latest[split] = tally
+        self._keep(split, tally)
+        step = self.progress.step
+        self.run.add_summary(split, step, loss=tally.loss, accuracy=tally.accuracy)
+        return tally
+
+    def save(self) -> None:
+        """Saves a checkpoint of this very step.
+
+        Raises:
+            Diverged: the weights are no longer finite; nothing is saved.
+            CannotWrite: disk full, or folder gone; the checkpoint before is intact.
+        """
+        progress = self.progress
+        epoch, batch = divmod(progress.step, self.plan.steps_per_epoch)
+        state = {
+            **progress.state(),
+            "seconds": self.seconds,
+            # By these the examples to come are known, see batches.py.
+            "position": {"seed": self.config.seed, "epoch": epoch, "batch": batch},
+            "log_sizes": self.run.sizes(),
+        }
+        try:
+            self.checkpoints.save(
+                state,
+                self.variables.write,
+                self.variables.num_bytes,
+                progress.best_step,
+            )
+        except Diverged as error:
+            raise self._diverged(str(error))
+        self.saved, self.saved_step = time.perf_counter(), progress.step
+        self.is_new_best = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds the run has trained, without those spent in evaluations."""
+        now = time.perf_counter()
+        return self.progress.seconds + now - self.started - self.paused
+
+    @property
+    def _epoch(self) -> float:
+        """Passes over the training split done."""
+        return self.progress.step / self.plan.steps_per_epoch
+
+    def _after_update(self, update: Update, bar: Any) -> None:
+        """Counts, summarizes, evaluates and reports as far as it is due."""
+        progress, plan = self.progress, self.plan
+        progress.step += 1
+        self.learning_rate = update.learning_rate
+        self._check(update)
+        batch = Tally()
+        for tally in (batch, progress.since_row):
+            tally.add(update.loss, update.correct, self.config.batch_size)
+        step = progress.step
+        if plan.summary_steps and step % plan.summary_steps == 0:
+            self.run.add_summary(
+                "train",
+                step,
+                loss=batch.loss,
+                accuracy=batch.accuracy,
+                learning_rate=update.learning_rate,
+            )
+        is_evaluation, is_report = plan.is_evaluation(step), plan.is_report(step)
+        progress.latest = {}
+        if is_evaluation or is_report:
+            self._keep("train", progress.since_row)
+        if is_evaluation:
+            for split in self.config.evaluate_splits:
+                if len(getattr(self.splits, split).labels):
+                    self.evaluate(split)
+            if "validation" in progress.latest:
+                self.is_new_best = progress.note_if_best(progress.latest["validation"])
+        if is_report:
+            bar.write(self._report(batch))
+            sys.stdout.flush()
+        if is_evaluation or is_report:
+            progress.since_row = Tally()
+        bar.update()
+        if not bar.disable:
+            rate = (step - bar.initial) * self.config.batch_size
+            rate /= self.seconds - progress.seconds
+            bar.set_postfix_str(
+                f"loss {batch.loss:.4f}, accuracy {batch.accuracy:.4f}, "
+                f"{rate:,.0f} examples/s",
+                refresh=False,
+            )
+
+    def _check(self, update: Update) -> None:
+        """Raises `Diverged` if an update's loss or gradient is not finite."""
+        for name in ("loss", "gradient_norm"):
+            value = getattr(update, name)
+            if not math.isfinite(value):
+                raise self._diverged(f"{name.replace('_', ' ')} is {value}")
+
+    def _diverged(self, what: str) -> Diverged:
+        """The error for a training that went astray."""
+        return Diverged(
+            f"{what} at step {self.progress.step}, learning rate "
+            f"{self.learning_rate:g}: the training has diverged; start anew with a "
+            "smaller --learning-rate"
+        )
+
+    def _keep(self, split: str, tally: Tally) -> None:
+        """Adds a row to metrics.csv."""
+        step = self.progress.step
+        self.run.add_metrics(split, step, self._epoch, tally, self.seconds)
+
+    def _report(self, batch: Tally) -> str:
+        """The line on the last batch, on all since the row before, and more."""
+        parts = [
+            f"epoch {self._epoch:6.2f}",
+            f"step {self.progress.step:6d}",
+            f"loss {batch.loss:.4f}",
+            f"batch {batch}",
+            f"train {self.progress.since_row}",
+        ]
+        parts += [f"{split} {tally}" for split, tally in self.progress.latest.items()]
+        return "  ".join(parts)

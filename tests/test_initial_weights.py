@@ -1,0 +1,217 @@
+"""`--init-checkpoint`: weights that the notebooks' own code wrote."""
+
+import numpy as np
+import pytest
+import reference
+
+from seqmnist import initial_weights
+from seqmnist import tf1 as tf
+from seqmnist.errors import UserError
+from seqmnist.sequences import VIEWS, as_sequences
+
+NETWORKS = pytest.mark.parametrize("name", reference.NETWORKS)
+
+
+def save(folder, values, step=None):
+    """Writes a checkpoint of variables with the given names and values.
+
+    Beside them it holds what Adam and a notebook's global_step would add.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        for name, value in values.items():
+            tf.get_variable(name, initializer=value)
+            for slot in ("Adam", "Adam_1"):
+                tf.get_variable(f"{name}/{slot}", initializer=np.zeros_like(value))
+        tf.get_variable("beta1_power", initializer=0.9)
+        tf.get_variable("Variable_2", initializer=50, trainable=False)
+        session.run(tf.global_variables_initializer())
+        return tf.train.Saver().save(session, str(folder / "model.ckpt"), step)
+
+
+def notebook_weights(name, key="final/"):
+    """One network's weights under the notebook's names."""
+    arrays = reference.load(name)
+    return {
+        theirs: arrays[key + theirs]
+        for theirs in reference.NETWORKS[name].names.values()
+    }
+
+
+def logits_after_loading(parse, name, path, images):
+    network = reference.NETWORKS[name]
+    config = parse(network.script, ["--preset", network.preset])
+    classifier = network.script.build_graph(config)
+    with classifier.graph.as_default(), tf.Session() as session:
+        session.run(classifier.init_op)
+        initial_weights.load_weights(
+            str(path), tf.trainable_variables(), config.cell_name, session
+        )
+        sequences = as_sequences(images, VIEWS[config.view])
+        return session.run(classifier.logits, {classifier.sequences: sequences})
+
+
+@NETWORKS
+def test_the_notebooks_names_are_found(name, tmp_path, parse, splits):
+    path = save(tmp_path, notebook_weights(name), step=50)
+    images = splits.test.images[: reference.NUM_TEST]
+    logits = logits_after_loading(parse, name, path, images)
+    expected = reference.load(name)["test_logits"]
+    np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@NETWORKS
+def test_a_checkpoint_of_tf1s_own_cells_predicts_the_same(
+    name, tmp_path, parse, splits
+):
+    """Genuine TF 1.15: the notebooks' cells and readouts, built by TensorFlow."""
+    if not tf.VERSION.startswith("1."):
+        pytest.skip("TensorFlow 2 has no tf.nn.rnn_cell; `make test-tf1` runs this")
+    network = reference.NETWORKS[name]
+    config = parse(network.script, ["--preset", network.preset])
+    view = VIEWS[config.view]
+    images = splits.test.images[:20]
+    pixels = as_sequences(images, view) / np.float32(255)
+    cells = tf.nn.rnn_cell
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs = tf.placeholder(tf.float32, [None, view.time_steps, view.input_size])
+        if name == "rnn_rows":
+            cell = cells.BasicRNNCell(150)
+            _, state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
+            logits = tf.layers.dense(state, 10)
+        elif name == "gru_pixels":
+            with tf.variable_scope("rnn"), tf.variable_scope("internal"):
+                cell = cells.GRUCell(64)
+                _, state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
+            with tf.variable_scope("rnn"), tf.variable_scope("output"):
+                kernel = tf.get_variable("w", [64, 10])
+                logits = tf.matmul(state, kernel) + tf.get_variable("b", [10])
+        else:
+            units, cell_class = {
+                "lstm50_rows": (50, cells.LSTMCell),
+                "lstm128_rows": (128, cells.BasicLSTMCell),
+            }[name]
+            kernel = tf.Variable(tf.random_uniform([units, 10]))
+            bias = tf.Variable(tf.random_uniform([10]))
+            steps = tf.unstack(inputs, 28, 1)
+            outputs, _ = tf.nn.static_rnn(cell_class(units), steps, dtype=tf.float32)
+            logits = tf.matmul(outputs[-1], kernel) + bias
+        tf.train.AdamOptimizer().minimize(tf.reduce_sum(logits))
+        session.run(tf.global_variables_initializer())
+        expected = session.run(logits, {inputs: pixels})
+        path = tf.train.Saver().save(session, str(tmp_path / "notebook"))
+    found = logits_after_loading(parse, name, path, images)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def load_rnn(path, parse, *argv):
+    """Loads a checkpoint into a small BasicRNN; returns its weights by name."""
+    script = reference.NETWORKS["rnn_rows"].script
+    config = parse(script, ["--units", "3", *argv])
+    classifier = script.build_graph(config)
+    with classifier.graph.as_default(), tf.Session() as session:
+        session.run(classifier.init_op)
+        variables = tf.trainable_variables()
+        initial_weights.load_weights(str(path), variables, config.cell_name, session)
+        return dict(zip([v.op.name for v in variables], session.run(variables)))
+
+
+@pytest.fixture
+def weights():
+    """A small BasicRNN's weights under this suite's names."""
+    generator = np.random.RandomState(0)
+    shapes = {
+        "rnn/basic_rnn_cell/kernel": [31, 3],
+        "rnn/basic_rnn_cell/bias": [3],
+        "dense/kernel": [3, 10],
+        "dense/bias": [10],
+    }
+    return {n: generator.randn(*s).astype(np.float32) for n, s in shapes.items()}
+
+
+def test_a_prefix_a_file_or_a_folder_names_the_checkpoint(tmp_path, parse, weights):
+    path = save(tmp_path, weights, step=12)
+    for name in (path, path + ".index", path + ".data-00000-of-00001", tmp_path):
+        found = load_rnn(name, parse)
+        for key, value in weights.items():
+            np.testing.assert_array_equal(found[key], value)
+
+
+def test_a_folder_may_have_been_moved(tmp_path, parse, weights):
+    folder = tmp_path / "before"
+    folder.mkdir()
+    path = save(folder, weights)
+    moved = tmp_path / "after"
+    folder.rename(moved)
+    (moved / "checkpoint").write_text(f'model_checkpoint_path: "{path}"')
+    found = load_rnn(moved, parse)
+    np.testing.assert_array_equal(found["dense/bias"], weights["dense/bias"])
+
+
+def test_a_cell_of_another_name_is_found(tmp_path, parse, weights):
+    path = save(tmp_path, weights)
+    for name in ("n", "basic_lstm_cell"):
+        found = load_rnn(path, parse, "--cell-name", name)
+        np.testing.assert_array_equal(
+            found[f"rnn/{name}/bias"], weights["rnn/basic_rnn_cell/bias"]
+        )
+
+
+def test_a_bias_per_example_becomes_zeros(tmp_path, parse, weights):
+    """Notebook 3's bias, which the softmax cannot see."""
+    weights["dense/bias"] = np.full([10, 1], 0.7, np.float32)
+    assert not load_rnn(save(tmp_path, weights), parse)["dense/bias"].any()
+
+
+@pytest.fixture
+def message(parse):
+    """Loads what cannot be loaded; returns the one line that says why."""
+
+    def load_and_fail(path):
+        with pytest.raises(UserError) as error:
+            load_rnn(path, parse)
+        text = str(error.value)
+        assert "\n" not in text
+        assert text.startswith(f"--init-checkpoint {path}: ")
+        return text
+
+    return load_and_fail
+
+
+def test_no_checkpoint_is_told(tmp_path, message):
+    assert "no such checkpoint" in message(tmp_path / "nothing")
+    assert "no readable file `checkpoint` in this folder" in message(tmp_path)
+    (tmp_path / "checkpoint").write_bytes(bytes(range(128, 256)))
+    assert "cannot be read" in message(tmp_path)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "gone-12"')
+    assert "gone-12, which does not exist" in message(tmp_path)
+
+
+def test_another_shape_is_told(tmp_path, message, weights):
+    weights["dense/kernel"] = np.zeros([4, 10], np.float32)
+    found = message(save(tmp_path, weights))
+    assert "dense/kernel has shape [4, 10], expected [3, 10]" in found
+
+
+def test_a_missing_variable_is_told(tmp_path, message, weights):
+    del weights["rnn/basic_rnn_cell/bias"]
+    found = message(save(tmp_path, weights))
+    assert "looking for rnn/basic_rnn_cell/bias, found nothing" in found
+    assert "holds dense/bias, dense/kernel, rnn/basic_rnn_cell/kernel" in found
+    assert "Adam" not in found
+
+
+def test_two_candidates_are_told(tmp_path, message, weights):
+    twice = {}
+    for name, value in weights.items():
+        for outer in ("a/", "b/") if "cell" in name else ("",):
+            twice[outer + name] = value
+    found = message(save(tmp_path, twice))
+    assert "found a/rnn/basic_rnn_cell/kernel and b/rnn/basic_rnn_cell/kernel" in found
+
+
+@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+def test_a_truncated_file_is_told(suffix, tmp_path, message, weights):
+    path = save(tmp_path, weights)
+    file = tmp_path / f"model.ckpt{suffix}"
+    file.write_bytes(file.read_bytes()[:40])
+    assert "cannot be read" in message(path)

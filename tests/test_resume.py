@@ -1,0 +1,350 @@
+"""Runs that stop and go on: the same to the bit, refused where they would not be."""
+
+import json
+import re
+import shutil
+import signal
+
+import pytest
+from conftest import write_small_data
+from scripts import EACH_SCRIPT, main, run_folders
+from torture import differences, fingerprint
+
+from seqmnist import tf1 as tf
+from seqmnist import training
+from seqmnist.checkpoints import Checkpoints
+from seqmnist.run_log import Result
+
+
+@pytest.fixture
+def argv(small):
+    """A run with evaluations, reports and checkpoints that do not coincide."""
+    return [
+        *small,
+        *("--steps", "40", "--report-every", "7", "--evaluate-every", "11"),
+        *("--evaluate-splits", "validation", "test", "--checkpoint-every", "5"),
+    ]
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Makes the next run stop as by a signal after this step; 0 for before the first.
+
+    The signal comes during the update, as it does when TensorFlow computes.
+    """
+
+    def stop(step, number=signal.SIGTERM):
+        class Signals(training.StopSignals):
+            def __enter__(self):
+                self.number = None if step else number
+                return super().__enter__()
+
+        def update(self, *args):
+            updates = original(self, *args)
+            if self.progress.step == step:
+                self.signals.number = number
+            return updates
+
+        original = training.Trainer._after_update
+        train = training.Trainer.train
+
+        def remembering(self, signals):
+            self.signals = signals
+            train(self, signals)
+
+        monkeypatch.setattr(training.Trainer, "train", remembering)
+        monkeypatch.setattr(training.Trainer, "_after_update", update)
+        monkeypatch.setattr(training, "StopSignals", Signals)
+
+    yield stop
+
+
+def untouched(name, argv, tmp_path):
+    """The fingerprint of the run as it is without a stop."""
+    assert main(name, [*argv, "--log-dir", str(tmp_path / "untouched")]) == 0
+    (folder,) = run_folders(tmp_path / "untouched", name)
+    return fingerprint(folder)
+
+
+def stopped(name, argv, step, stop_after, monkeypatch, tmp_path):
+    """Runs until a step, or a few more that the same call did; returns the folder."""
+    with monkeypatch.context():
+        stop_after(step)
+        assert main(name, argv) == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    (folder,) = run_folders(tmp_path / "logs", name)
+    return folder
+
+
+@EACH_SCRIPT
+@pytest.mark.parametrize("recurrence, stops", [("auto", [0, 16]), ("plain", [11, 40])])
+def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
+    name, recurrence, stops, argv, stop_after, monkeypatch, tmp_path, capsys
+):
+    """Stopped before the first step, between all, at an evaluation, after the last."""
+    argv = [*argv, "--recurrence", recurrence]
+    expected = untouched(name, argv, tmp_path)
+    assert expected["result.txt"] and len(expected["metrics.csv"]) > 12
+    for step in stops:
+        folder = stopped(name, argv, step, stop_after, monkeypatch, tmp_path)
+        err = capsys.readouterr().err
+        match = re.match(r"interrupted after step (\d+) of 40, which is saved; go", err)
+        assert step <= int(match.group(1)) <= step + 4
+        assert main(name, ["--resume", str(folder)]) == 0
+        assert f"resumed after step {match.group(1)}\n" in capsys.readouterr().out
+        assert differences(expected, fingerprint(folder)) == []
+        shutil.rmtree(folder)
+
+
+def test_it_may_be_stopped_many_times(argv, stop_after, monkeypatch, tmp_path, capsys):
+    expected = untouched("train_lstm", argv, tmp_path)
+    folder = stopped("train_lstm", argv, 3, stop_after, monkeypatch, tmp_path)
+    for step in (7, 20, 33):
+        found = stopped(
+            *("train_lstm", ["--resume", str(folder)], step),
+            *(stop_after, monkeypatch, tmp_path),
+        )
+        assert found == folder
+    assert main("train_lstm", ["--resume", str(folder)]) == 0
+    assert differences(expected, fingerprint(folder)) == []
+    record = json.loads((folder / "config.json").read_text())
+    steps = [entry["step"] for entry in record["resumed"]]
+    assert len(steps) == 4 and all(
+        step <= found < step + 5 for step, found in zip([3, 7, 20, 33], steps)
+    )
+    assert record["command"].startswith("train_lstm.py --data-dir ")
+    assert "resume" not in record
+    seconds = Result.parse((folder / "result.txt").read_text()).seconds
+    assert seconds > 0
+
+
+@pytest.mark.parametrize(
+    "every, steps",
+    [("1", [9, 10, 11]), ("5", [5, 10, 12]), ("1epoch", [0, 12]), ("never", [0, 12])],
+)
+def test_checkpoint_every_decides_how_often(every, steps, small, tmp_path):
+    """600 training images in batches of 50: 12 steps are an epoch."""
+    argv = [*small, "--validation-size", "20", "--evaluate-every", "never"]
+    if every == "1":
+        argv += ["--steps", "11"]
+    assert main("train_rnn", [*argv, "--checkpoint-every", every]) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    assert Checkpoints(folder).steps() == steps
+
+
+def test_checkpoints_may_be_made_by_the_clock(small, monkeypatch, tmp_path):
+    from seqmnist import trainer
+
+    now = [0.0]
+
+    def ticking():
+        now[0] += 0.5
+        return now[0]
+
+    monkeypatch.setattr(trainer.time, "perf_counter", ticking)
+    argv = [*small, "--recurrence", "plain", "--evaluate-every", "never"]
+    saved = []
+    save = trainer.Trainer.save
+    monkeypatch.setattr(
+        trainer.Trainer,
+        "save",
+        lambda self: (saved.append(self.progress.step), save(self)),
+    )
+    assert main("train_rnn", [*argv, "--checkpoint-every", "3s"]) == 0
+    assert saved[0] == 0 and saved[-1] == 12
+    assert 1 < saved[1] < saved[2] < 12
+
+
+def test_the_best_on_validation_is_kept(argv, tmp_path):
+    assert main("train_lstm", [*argv, "--evaluate-every", "1", "--steps", "30"]) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_lstm")
+    rows = fingerprint(folder)["metrics.csv"]
+    figures = {
+        int(row["step"]): (int(row["correct"]), -float(row["loss"]))
+        for row in map(dict, rows)
+        if row["split"] == "validation"
+    }
+    best = max(figures, key=figures.get)
+    path = tf.train.latest_checkpoint(str(folder / "checkpoints"), "best")
+    assert path.endswith(f"/model.ckpt-{best}")
+    assert best in Checkpoints(folder).steps()
+
+
+def test_a_finished_run_says_so_and_is_left_as_it_is(small, tmp_path, capsys):
+    assert main("train_rnn", small) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert main("train_rnn", ["--resume", str(folder)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-2].endswith(f"{folder.name}: this run is finished")
+    assert out[-1] == line
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def half(argv, stop_after, monkeypatch, tmp_path, capsys):
+    """The folder of a run that stopped after 22 of 40 steps."""
+    folder = stopped("train_rnn", argv, 22, stop_after, monkeypatch, tmp_path)
+    capsys.readouterr()
+    return folder
+
+
+def refused(argv, capsys):
+    """The one line with which a script refuses."""
+    assert main("train_rnn", argv) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and err.count("\n") == 1
+    return err
+
+
+def test_options_that_would_change_the_run_are_refused_by_name(half, capsys):
+    before = (half / "config.json").read_text()
+    given = ["--units", "5", "--steps", "60", "--learning-rate", "0.5", "--show"]
+    line = refused(["--resume", str(half), *given], capsys)
+    assert (
+        "--steps 60 (the run has 40), --learning-rate 0.5 (the run has 0.001);" in line
+    )
+    assert "--units" not in line and "--show" not in line
+    line = refused(["--resume", str(half), "--epochs", "3"], capsys)
+    assert "--epochs 3 (the run has none)" in line
+    line = refused(["--resume", str(half), "--preset", "quick"], capsys)
+    assert "--preset quick (the run has basic-rnn-tensorboard)" in line
+    assert (half / "config.json").read_text() == before
+
+
+def test_options_that_do_not_change_the_run_may_be_given(half, capsys, small_data):
+    argv = ["--checkpoint-every", "never", "--predict", "3", "--units", "5"]
+    argv += ["--data-dir", str(small_data) + "/."]
+    assert main("train_rnn", ["--resume", str(half), *argv]) == 0
+    assert "test image 3" in capsys.readouterr().out
+
+
+def test_other_data_are_refused(half, capsys, tmp_path, splits):
+    other = tmp_path / "other"
+    other.mkdir()
+    flipped = splits._replace(train=splits.validation)
+    write_small_data(other, flipped)
+    argv = ["--resume", str(half), "--data-dir", str(other)]
+    assert f"{other} holds other data (SHA-256 " in refused(argv, capsys)
+
+
+def test_another_scripts_run_is_refused(half, capsys):
+    assert main("train_lstm", ["--resume", str(half)]) == 2
+    assert "a run of train_rnn.py" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
+    line = refused(["--resume", str(tmp_path / "none")], capsys)
+    assert "config.json cannot be read (No such file or directory)" in line
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("units", 0, "--units: found '0'; expected a whole number from 1 to 4096"),
+        ("units", None, "--units: found 'None'"),
+        ("learning_rate", "fast", "--learning-rate: found 'fast'"),
+        ("view", ["rows", "pixels"], "unrecognized arguments: pixels"),
+        ("evaluate_splits", [], "--evaluate-splits: expected at least one argument"),
+        ("steps", None, "config.json has no length of the run"),
+    ],
+)
+def test_a_configuration_that_was_tampered_with_is_told(
+    name, value, message, half, capsys
+):
+    record = json.loads((half / "config.json").read_text())
+    record[name] = value
+    (half / "config.json").write_text(json.dumps(record))
+    try:
+        status = main("train_rnn", ["--resume", str(half)])
+    except SystemExit as error:
+        status = error.code
+    err = capsys.readouterr().err
+    assert status == 2
+    assert message in err and "config.json" in err and err.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
+    argv, half, tmp_path, capsys
+):
+    expected = untouched("train_rnn", argv, tmp_path)
+    capsys.readouterr()
+    assert Checkpoints(half).steps()[-3:] == [15, 20, 22]
+    (path,) = (half / "checkpoints").glob("model.ckpt-22.data*")
+    path.write_bytes(path.read_bytes()[:-1])
+    path = half / "checkpoints" / "model.ckpt-20.index"
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    out, err = capsys.readouterr()
+    first, second = err.splitlines()
+    assert re.search(r"model.ckpt-22 is damaged \(model.ckpt-22.data-.* is not", first)
+    assert re.search(r"model.ckpt-20 is damaged \(model.ckpt-20.index is not", second)
+    assert "resumed after step 15\n" in out
+    assert differences(expected, fingerprint(half)) == []
+
+
+def test_without_a_whole_checkpoint_nothing_is_touched(half, capsys):
+    for path in (half / "checkpoints").glob("*.json"):
+        path.write_text("{}")
+    before = {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
+    assert main("train_rnn", ["--resume", str(half)]) == 2
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("error: --resume ")
+    assert "no checkpoint is whole; start anew with train_rnn.py --data-dir" in err
+    assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_at_the_beginning(
+    argv, half, tmp_path, capsys
+):
+    expected = untouched("train_rnn", argv, tmp_path)
+    shutil.rmtree(half / "checkpoints")
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    assert "resumed after step 0\n" in capsys.readouterr().out
+    assert differences(expected, fingerprint(half)) == []
+
+
+def test_a_checkpoint_of_another_run_is_refused(half, argv, tmp_path, capsys):
+    other = [*argv, "--units", "6", "--log-dir", str(tmp_path / "other")]
+    assert main("train_rnn", other) == 0
+    (folder,) = run_folders(tmp_path / "other", "train_rnn")
+    shutil.rmtree(half / "checkpoints")
+    shutil.copytree(folder / "checkpoints", half / "checkpoints")
+    before = (half / "metrics.csv").read_text()
+    capsys.readouterr()
+    line = refused(["--resume", str(half)], capsys)
+    assert (
+        "model.ckpt-40 is a checkpoint of another network: dense/kernel is [6, 10]"
+        in line
+    )
+    assert "rnn/basic_rnn_cell/kernel/Adam_1 is [34, 6] there and [33, 5] here" in line
+    assert (half / "metrics.csv").read_text() == before
+    seeded = [*argv, "--seed", "3", "--log-dir", str(tmp_path / "seeded")]
+    assert main("train_rnn", seeded) == 0
+    (folder,) = run_folders(tmp_path / "seeded", "train_rnn")
+    shutil.rmtree(half / "checkpoints")
+    shutil.copytree(folder / "checkpoints", half / "checkpoints")
+    capsys.readouterr()
+    line = refused(["--resume", str(half)], capsys)
+    assert "is of another run: it stands at {" in line and "'seed': 3" in line
+
+
+def test_what_changed_since_the_start_is_said(half, capsys):
+    record = json.loads((half / "config.json").read_text())
+    record["environment"]["tensorflow"] = "1.99"
+    (half / "config.json").write_text(json.dumps(record))
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    assert capsys.readouterr().err == (
+        f"not to the bit as without the stop: tensorflow was 1.99, is {tf.VERSION}\n"
+    )
+
+
+def test_init_checkpoint_takes_a_run_folder(small, tmp_path, capsys):
+    assert main("train_rnn", small) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    first = Result.parse(capsys.readouterr().out.splitlines()[-1])
+    argv = [*small, "--init-checkpoint", str(folder), "--steps", "0"]
+    assert main("train_rnn", argv) == 0
+    second = Result.parse(capsys.readouterr().out.splitlines()[-1])
+    assert second.test_loss == first.test_loss

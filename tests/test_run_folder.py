@@ -1,0 +1,142 @@
+"""The run folder: new every time, one process at a time."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import PROJECT_DIR
+
+from seqmnist import run_folder
+from seqmnist.errors import CannotWrite, UserError
+from seqmnist.run_folder import RunFolder, check_log_dir, read_config, write_text
+
+
+def create(tmp_path):
+    return RunFolder.create(str(tmp_path), "train_rnn", seed=3)
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda *args: "20260102-030405")
+    names = []
+    for _ in range(3):
+        with create(tmp_path) as folder:
+            names.append(folder.path.name)
+    first = "20260102-030405-seed3"
+    assert names == [first, first + "-2", first + "-3"]
+    assert sorted(p.name for p in (tmp_path / "train_rnn").iterdir()) == sorted(names)
+
+
+def test_processes_of_the_same_instant_get_folders_of_their_own(tmp_path):
+    code = (
+        "import time; time.strftime = lambda *args: '20260102-030405'\n"
+        "from seqmnist.run_folder import RunFolder\n"
+        f"print(RunFolder.create({str(tmp_path)!r}, 'train_rnn', 3).path)"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=str(PROJECT_DIR), stdout=subprocess.PIPE
+        )
+        for _ in range(6)
+    ]
+    paths = {process.communicate()[0] for process in processes}
+    assert len(paths) == 6 and b"" not in paths
+
+
+def test_two_processes_cannot_work_in_one_folder(tmp_path):
+    with create(tmp_path) as folder:
+        code = (
+            "from pathlib import Path\n"
+            "from seqmnist.run_folder import RunFolder\n"
+            f"RunFolder(Path({str(folder.path)!r}))"
+        )
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=str(PROJECT_DIR),
+            capture_output=True,
+            text=True,
+        )
+    message = f"UserError: .*: process {os.getpid()} on .*, since .* trains in this"
+    assert process.returncode == 1
+    assert re.search(message, process.stderr)
+
+
+def test_a_lock_left_behind_is_taken_over_and_its_owner_named(tmp_path):
+    with create(tmp_path) as folder:
+        path = folder.path
+    with RunFolder(path) as again:
+        assert again.left_by == ""
+    code = (
+        "import os; from pathlib import Path\n"
+        "from seqmnist.run_folder import RunFolder\n"
+        f"folder = RunFolder(Path({str(path)!r}))\n"
+        "print(os.getpid(), flush=True); os.kill(os.getpid(), 9)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=str(PROJECT_DIR), stdout=subprocess.PIPE
+    )
+    with RunFolder(path) as again:
+        assert again.left_by.startswith(f"process {int(process.stdout)} on ")
+    assert (path / "lock").read_text() == ""
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "train_rnn").write_text("a file in the way")
+    with pytest.raises(UserError, match="--log-dir: cannot make a run folder in"):
+        create(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "a[b]c", "a*", "what?"])
+def test_a_log_dir_that_cannot_do_is_told_before_anything_is_made(name, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="^--log-dir: .*; give a folder "):
+        check_log_dir(str(tmp_path / name))
+    assert os.listdir(tmp_path) == ["file"]
+    check_log_dir(str(tmp_path / "not" / "yet" / "there"))
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_configuration_reads_back(tmp_path):
+    with create(tmp_path) as folder:
+        folder.write_config({"script": "train_rnn", "learning_rate": 0.1})
+        assert read_config(str(folder.path)) == {
+            "script": "train_rnn",
+            "learning_rate": 0.1,
+        }
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "\udcff", '{"script": '])
+def test_a_folder_without_a_configuration_is_no_run(text, tmp_path):
+    if text is not None:
+        content = text.encode(errors="surrogateescape")
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match="no run to go on with, as config.json cannot"):
+        read_config(str(tmp_path))
+
+
+def test_text_files_appear_in_one_piece(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_folder.os, "replace", full)
+    with pytest.raises(CannotWrite, match=r"file.txt: cannot be written \(No space"):
+        write_text(path, "newer")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_environment_says_what_numbers_depend_on():
+    found = run_folder.environment()
+    assert set(found) == {
+        *("tensorflow", "numpy", "python", "platform", "cpus", "started")
+    }
+    json.dumps(found)
