@@ -1,6 +1,7 @@
 # `make` trains the three networks shortly and compares them; `make test` tests them.
 # Both make the environment .venv first, with any Python that TensorFlow is built for.
-# `make bench` measures the suite beside its peers, in an environment with all of them.
+# `make bench` measures the suite beside its peers, in an environment with all of them;
+# `make torture` kills and resumes runs.
 
 PYTHON ?= python3
 PYTHON_TF1 ?= python3.7
@@ -9,7 +10,7 @@ VENV := .venv
 VENV_TF1 := .venv-tf1
 VENV_BENCH := .venv-bench
 
-.PHONY: demo test test-tf1 bench lint clean
+.PHONY: demo test test-tf1 torture torture-tf1 bench lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python train_rnn.py --preset quick
@@ -22,6 +23,13 @@ test: $(VENV)/installed-tests
 
 test-tf1: $(VENV_TF1)/installed-tests
 	$(VENV_TF1)/bin/python -m pytest
+
+# Kills runs at random instants and resumes them; half an hour.
+torture: $(VENV)/installed
+	$(VENV)/bin/python tests/torture.py
+
+torture-tf1: $(VENV_TF1)/installed
+	$(VENV_TF1)/bin/python tests/torture.py
 
 # TF 1.15.5 takes part where there is a Python 3.7 for it.
 bench: $(VENV_BENCH)/installed

@@ -6,9 +6,10 @@ Cell      r, u = split(sigmoid([x, h] W_g + b_g), 2), 64 units
           h' = u h + (1 - u) c                            (Cho et al. 2014)
 Readout   dense layer on the state after the last pixel, softmax cross-entropy
 
-    python train_gru_pixel.py               train as the notebook did, 10,000 steps
-    python train_gru_pixel.py --view rows   the same cell over rows: minutes
-    tensorboard --logdir logs               watch it
+    python train_gru_pixel.py                    train as the notebook did, 10,000 steps
+    python train_gru_pixel.py --view rows        the same cell over rows: minutes
+    python train_gru_pixel.py --resume RUN_DIR   go on where it was stopped
+    tensorboard --logdir logs                    watch it
 
 Test accuracy with seed 0: 0.8892 after 4,400 steps; a step takes 0.25 s on two cores.
 """
@@ -117,7 +118,7 @@ def main(argv=None):
         argv: the command line's arguments; `None` for those of the process.
 
     Returns:
-        The exit status: 0, or 2 if something given cannot be used.
+        The exit status: 0, or what seqmnist/errors.py gives to what went wrong.
     """
     config = options.parse(argv, "train_gru_pixel", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)

@@ -9,6 +9,7 @@ Readout   dense layer on the output after the last row, softmax cross-entropy
 
     python train_lstm.py                                50 units, 10,000 steps of 10
     python train_lstm.py --preset lstm-128-prediction   128 units, 1,000 steps of 100
+    python train_lstm.py --resume RUN_DIR               go on where it was stopped
     tensorboard --logdir logs                           watch it
 
 Test accuracy, mean (standard deviation) of seeds 0, 1 and 2: 0.9647 (0.0048) with 50
@@ -144,7 +145,7 @@ def main(argv=None):
         argv: the command line's arguments; `None` for those of the process.
 
     Returns:
-        The exit status: 0, or 2 if something given cannot be used.
+        The exit status: 0, or what seqmnist/errors.py gives to what went wrong.
     """
     config = options.parse(argv, "train_lstm", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)

@@ -4,9 +4,10 @@ Sequence  28 time steps of 28 pixels, from the top row to the bottom one
 Cell      h' = tanh([x, h] W + b), 150 units              (Elman 1990)
 Readout   dense layer on the state after the last row, softmax cross-entropy
 
-    python train_rnn.py                  train as the notebook did, 100 epochs
-    python train_rnn.py --epochs 20      the same, shorter
-    tensorboard --logdir logs            watch it
+    python train_rnn.py                    train as the notebook did, 100 epochs
+    python train_rnn.py --epochs 20        the same, shorter
+    python train_rnn.py --resume RUN_DIR   go on where it was stopped
+    tensorboard --logdir logs              watch it
 
 Test accuracy with seed 0: 0.9803 after 20 epochs, 34 s on two cores.
 """
@@ -115,7 +116,7 @@ def main(argv=None):
         argv: the command line's arguments; `None` for those of the process.
 
     Returns:
-        The exit status: 0, or 2 if something given cannot be used.
+        The exit status: 0, or what seqmnist/errors.py gives to what went wrong.
     """
     config = options.parse(argv, "train_rnn", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)

@@ -51,6 +51,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise CannotWrite(f"{path}: cannot be written ({error.strerror or error})")
 
 
+def one_line(text: str) -> str:
+    """The text with everything escaped that would not show, line ends included."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def tensorflow_reason(error: Exception) -> str:
     """The operating system's words in an error of TensorFlow's, or its first line."""
     match = re.search(r"; ([^;\[\n]+)", str(error))
@@ -78,10 +85,10 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             sys.stdout.flush()
             return status
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
             return error.status
         except Interrupted as interrupted:
-            print(f"interrupted {interrupted}", file=sys.stderr)
+            print(f"interrupted {one_line(str(interrupted))}", file=sys.stderr)
             return 128 + interrupted.number
         except KeyboardInterrupt:  # before the training: nothing is there to be saved
             print("\ninterrupted", file=sys.stderr)

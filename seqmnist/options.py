@@ -16,7 +16,7 @@ import sys
 import textwrap
 from typing import Any, Mapping, NoReturn, Sequence
 
-from seqmnist.errors import UserError
+from seqmnist.errors import UserError, one_line
 from seqmnist.mnist import VALIDATION_SIZE
 from seqmnist.option_types import (
     NEVER,
@@ -218,6 +218,13 @@ class OneLineParser(argparse.ArgumentParser):
 
     source = ""
 
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """As argparse's, which takes `--option=--` for an empty list."""
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word[:-3]}: found '--'; expected a value")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         match = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
         if match:
@@ -229,7 +236,8 @@ class OneLineParser(argparse.ArgumentParser):
                 message += f"; did you mean {near[0]}?"
         if message.endswith("expected one argument"):
             message += " (one that begins with - is given as --option=-1e-3)"
-        self.exit(2, f"error: {self.source}{message} (see {self.prog} --help)\n")
+        message = one_line(f"{self.source}{message}")
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
 def make_parser(

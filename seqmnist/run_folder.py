@@ -123,13 +123,15 @@ class RunFolder:
 
     def _owner(self) -> str:
         """What the lock's file says."""
-        return os.pread(self._lock, 1000, 0).decode(errors="replace").strip()
+        os.lseek(self._lock, 0, os.SEEK_SET)
+        return os.read(self._lock, 1000).decode(errors="replace").strip()
 
     def _write(self, owner: str) -> None:
         """Replaces what the lock's file says, as far as the disk has room for it."""
         with contextlib.suppress(OSError):  # the lock itself does not depend on it
             os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, owner.encode(), 0)
+            os.lseek(self._lock, 0, os.SEEK_SET)
+            os.write(self._lock, owner.encode())
 
 
 def check_log_dir(log_dir: str) -> None:

@@ -22,13 +22,14 @@ from seqmnist.paths import shown
 from seqmnist.plan import Plan, make_plan
 from seqmnist.progress import Progress
 from seqmnist.run_folder import (
+    METRICS_FILE,
     RESULT_FILE,
     RunFolder,
     check_log_dir,
     environment,
     read_config,
 )
-from seqmnist.run_log import Result, RunLog
+from seqmnist.run_log import Result, RunLog, read_metrics
 from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.signals import StopSignals
 from seqmnist.steps import make_steps
@@ -74,24 +75,10 @@ def train_and_evaluate(
                 return _finished(folder.path)
             start = _find_start(folder, splits, plan, config)
         figures.prepare()
-        classifier = build_graph(config)
-        graph_def = classifier.graph.as_graph_def(add_shapes=True)
-        steps = make_steps(classifier, config)
-        session = stack.enter_context(
-            tf.Session(graph=classifier.graph, config=steps.session_config)
-        )
-        weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
-        variables = Variables(classifier.graph, session)
-        session.run(classifier.init_op)
-        steps.initialize(session)
-        if start is not None:
-            variables.restore(start)
-        elif config.init_checkpoint is not None:
-            load_weights(config.init_checkpoint, weights, config.cell_name, session)
-        classifier.graph.finalize()
+        network = _Network(config, build_graph, start, stack)
         facts = {
-            "parameters": sum(int(np.prod(w.shape.as_list())) for w in weights),
-            "recurrence_used": steps.description,
+            "parameters": network.num_parameters,
+            "recurrence_used": network.steps.description,
             "data_sha256": splits.digest,
         }
         progress = Progress() if start is None else Progress.from_state(start.state)
@@ -100,25 +87,24 @@ def train_and_evaluate(
                 RunFolder.create(config.log_dir, config.script, config.seed)
             )
             options = {name: v for name, v in vars(config).items() if name != "resume"}
-            record = {**options, **facts, "environment": environment()}
-            folder.write_config(record)
+            folder.write_config({**options, **facts, "environment": environment()})
         else:
             _note_resumption(folder, config, facts, progress.step)
         command = _resume_command(config.script, folder.path)
         signals = stack.enter_context(StopSignals(f"go on with: {command}"))
         sizes = None if start is None else start.state["log_sizes"]
         run = stack.enter_context(
-            RunLog(folder.path, graph_def, sizes, step=progress.step)
+            RunLog(folder.path, network.graph_def, sizes, step=progress.step)
         )
-        print(_introduction(config, facts["parameters"], splits, plan))
-        print(f"recurrence: {steps.description}")
-        print(f"run folder: {shown(folder.path)}", flush=True)
+        print(_introduction(config, network.num_parameters, splits, plan))
+        print(f"recurrence: {network.steps.description}")
+        print(f"run folder: {shown(folder.path)}")
         if config.resume is not None:
-            print(f"resumed after step {progress.step}", flush=True)
-        checkpoints = Checkpoints(folder.path)
+            print(f"resumed after step {progress.step}")
+        sys.stdout.flush()
         trainer = Trainer(
-            *(config, splits, plan, steps, session),
-            *(run, variables, checkpoints, progress),
+            *(config, splits, plan, network.steps, network.session),
+            *(run, network.variables, Checkpoints(folder.path), progress),
         )
         try:
             trainer.train(signals)
@@ -128,39 +114,75 @@ def train_and_evaluate(
                     f"after step {progress.step} of {plan.num_steps}, which is saved; "
                     f"go on with: {command}",
                 )
-            test = progress.latest.get("test") or trainer.evaluate("test")
-            if config.predict is not None:
-                print(_prediction(config, splits, classifier, session))
-            result = Result(
-                script=config.script,
-                preset=config.preset,
-                view=config.view,
-                cell=config.cell_name,
-                units=config.units,
-                parameters=facts["parameters"],
-                seed=config.seed,
-                steps=progress.step,
-                test_accuracy=test.accuracy,
-                test_correct=f"{test.correct}/{test.count}",
-                test_loss=test.loss,
-                seconds=trainer.seconds,
-                run=folder.path.name,
-            )
-            try:
-                if plan.num_steps:
-                    with writing(shown(folder.path / figures.CURVES_FILE)):
-                        figures.save_curves(folder.path)
-            finally:
-                run.write_result(result)
-                print(result, flush=True)
+            result = _test(trainer, network)
         except (CannotWrite, Diverged) as error:
-            raise type(error)(f"{error}; {_what_is_left(checkpoints, error, command)}")
+            raise type(error)(f"{error}; {_what_is_left(trainer, error, command)}")
         if signals.number is not None:
-            raise Interrupted(
-                signals.number, "after the end of the run: it is finished"
-            )
+            raise Interrupted(signals.number, "after the end: the run is finished")
     if config.show and plan.num_steps:
         figures.show_curves(folder.path)
+    return result
+
+
+class _Network:
+    """A network in a session, with the weights that the run begins or goes on with."""
+
+    def __init__(
+        self,
+        config: Namespace,
+        build_graph: Callable[[Namespace], Any],
+        start: Checkpoint | None,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self.classifier = classifier = build_graph(config)
+        # What TensorBoard shows, without what is added for speed and checkpoints.
+        self.graph_def = classifier.graph.as_graph_def(add_shapes=True)
+        self.steps = make_steps(classifier, config)
+        self.session = stack.enter_context(
+            tf.Session(graph=classifier.graph, config=self.steps.session_config)
+        )
+        weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+        self.num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
+        self.variables = Variables(classifier.graph, self.session)
+        self.session.run(classifier.init_op)
+        self.steps.initialize(self.session)
+        if start is not None:
+            self.variables.restore(start)
+        elif config.init_checkpoint is not None:
+            load_weights(
+                config.init_checkpoint, weights, config.cell_name, self.session
+            )
+        classifier.graph.finalize()
+
+
+def _test(trainer: Trainer, network: _Network) -> Result:
+    """Evaluates the test split, draws the curves and writes the result, that last."""
+    config, progress, run = trainer.config, trainer.progress, trainer.run
+    test = progress.latest.get("test") or trainer.evaluate("test")
+    if config.predict is not None:
+        print(_prediction(config, trainer.splits, network))
+    result = Result(
+        script=config.script,
+        preset=config.preset,
+        view=config.view,
+        cell=config.cell_name,
+        units=config.units,
+        parameters=network.num_parameters,
+        seed=config.seed,
+        steps=progress.step,
+        test_accuracy=test.accuracy,
+        test_correct=f"{test.correct}/{test.count}",
+        test_loss=test.loss,
+        seconds=trainer.seconds,
+        run=run.folder.name,
+    )
+    try:
+        if trainer.plan.num_steps:
+            with writing(shown(run.folder / figures.CURVES_FILE)):
+                figures.save_curves(run.folder)
+    finally:
+        run.write_result(result)
+        print(result, flush=True)
     return result
 
 
@@ -196,11 +218,13 @@ def _find_start(
         print(line, file=sys.stderr)
     if start is None:
         if damaged:
-            raise UserError(
-                f"--resume {config.resume}: no checkpoint is whole; start anew with "
-                f"{read_config(config.resume).get('command')}"
-            )
-        return None
+            problem = "no checkpoint is whole"
+        elif (folder.path / METRICS_FILE).exists() and read_metrics(folder.path):
+            problem = f"there is no checkpoint, but {METRICS_FILE} has figures"
+        else:
+            return None
+        command = read_config(config.resume).get("command")
+        raise UserError(f"--resume {config.resume}: {problem}; start anew: {command}")
     step = start.state["step"]
     epoch, batch = divmod(step, plan.steps_per_epoch)
     position = {"seed": config.seed, "epoch": epoch, "batch": batch}
@@ -241,9 +265,9 @@ def _resume_command(script: str, folder: Path) -> str:
     return f"python {shlex.quote(path)} --resume {shlex.quote(shown(folder))}"
 
 
-def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> str:
+def _what_is_left(trainer: Trainer, error: UserError, command: str) -> str:
     """What a run that failed has left behind, and what can be done with it."""
-    newest, _ = checkpoints.newest()
+    newest, _ = trainer.checkpoints.newest()
     if newest is None:
         return "no checkpoint is left"
     if isinstance(error, Diverged):
@@ -253,13 +277,12 @@ def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> s
     )
 
 
-def _prediction(
-    config: Namespace, splits: Splits, classifier: Any, session: Any
-) -> str:
+def _prediction(config: Namespace, splits: Splits, network: _Network) -> str:
     """Actual label, logits and predicted label of a test image, as three lines."""
-    index, test = config.predict, splits.test
+    index, test, classifier = config.predict, splits.test, network.classifier
     sequences = as_sequences(test.images[index : index + 1], VIEWS[config.view])
-    logits = session.run(classifier.logits, {classifier.sequences: sequences})[0]
+    feed = {classifier.sequences: sequences}
+    logits = network.session.run(classifier.logits, feed)[0]
     return (
         f"test image {index}: actual label {test.labels[index]}\n"
         f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"

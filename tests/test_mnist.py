@@ -95,7 +95,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
         (IMAGES, rewrite(lambda data: data[:-1]), "found 486079"),
         (IMAGES, rewrite(lambda data: data + b"x"), "trailing bytes"),
         (IMAGES, rewrite(lambda data: data[:4] + bytes(4) + data[8:]), "0 images"),
-        (IMAGES, rewrite(lambda d: d[:4] + b"\xff" * 4 + d[8:]), "more than the file"),
+        (IMAGES, rewrite(lambda d: d[:4] + b"\xff" * 4 + d[8:]), "or a bomb: the"),
         (IMAGES, rewrite(lambda d: d[:11] + b"\x0e" + d[12:15] + b"\x38" + d[16:]),
          "images of 14 x 56 pixels"),
         (IMAGES, lambda p: p.write_bytes(p.read_bytes()[:5000]), "broken gzip data"),

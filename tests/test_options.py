@@ -10,7 +10,12 @@ import train_lstm
 import train_rnn
 from seqmnist import options
 from seqmnist import tf1 as tf
-from seqmnist.option_types import interval, interval_in_steps
+from seqmnist.option_types import (
+    interval,
+    interval_in_seconds,
+    interval_in_steps,
+    interval_or_time,
+)
 
 SCRIPTS = [train_rnn, train_lstm, train_gru_pixel]
 EACH_SCRIPT = pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.__name__)
@@ -141,6 +146,16 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--init-checkpoint="], "--init-checkpoint: found ''"),
         (["--cell-name", "a/b"], "found 'a/b'"),
         (["--summary-every", "-2"], "found '-2'"),
+        (["--checkpoint-every", "0s"], "expected 30seconds, 50steps, 1epoch or the"),
+        (["--checkpoint-every", "1hour"], "found '1hour'"),
+        (["--decay-rate", "0.5"], "does nothing with --schedule constant; add"),
+        (["--preset", "lstm-50", "--decay-steps", "5"], "--decay-steps: does nothing"),
+        (["--evaluate-splits", "test", "--evaluate-every", "never"], "does nothing"),
+        (["--evaluate-splits", "validation", "--validation-size", "0"],
+         "there is no validation split; leave out validation"),
+        (["--resume"], "--resume: expected one argument"),
+        (["--seed=--"], "argument --seed: found '--'; expected a value"),
+        (["a\nb"], r"unrecognized arguments: a\nb"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_with_status_2(argv, message, parse, capsys):
@@ -179,6 +194,15 @@ def test_intervals_have_one_form():
     assert {text: interval(text) for text in forms} == forms
     in_steps = [interval_in_steps(form, 366) for form in sorted(set(forms.values()))]
     assert in_steps == [366, 1, 732, 50, 0]
+
+
+def test_checkpoint_intervals_may_be_times():
+    forms = {"30": "30steps", "30s": "30seconds", "1 second": "1second"}
+    forms["2epochs"] = "2epochs"
+    assert {text: interval_or_time(text) for text in forms} == forms
+    seconds = [interval_in_seconds(form) for form in forms.values()]
+    assert seconds == [None, 30, 1, None]
+    assert [interval_in_steps(f, 366) for f in forms.values()] == [30, 0, 0, 732]
 
 
 def test_the_command_is_kept_as_it_was_typed(parse):

@@ -170,6 +170,19 @@ def test_the_best_on_validation_is_kept(argv, tmp_path):
     assert best in Checkpoints(folder).steps()
 
 
+def test_tensorboard_sees_each_step_once(half):
+    """TensorBoard's own reader, over the files of both sittings."""
+    accumulators = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    for split, steps in {"train": range(1, 41), "test": [11, 22, 33, 40]}.items():
+        reader = accumulators.EventAccumulator(str(half / split), {"scalars": 0})
+        reader.Reload()
+        for tag in ("loss", "accuracy"):
+            assert [event.step for event in reader.Scalars(tag)] == list(steps)
+
+
 def test_a_finished_run_says_so_and_is_left_as_it_is(small, tmp_path, capsys):
     assert main("train_rnn", small) == 0
     line = capsys.readouterr().out.splitlines()[-1]
@@ -291,7 +304,7 @@ def test_without_a_whole_checkpoint_nothing_is_touched(half, capsys):
     assert main("train_rnn", ["--resume", str(half)]) == 2
     err = capsys.readouterr().err
     assert err.splitlines()[-1].startswith("error: --resume ")
-    assert "no checkpoint is whole; start anew with train_rnn.py --data-dir" in err
+    assert "no checkpoint is whole; start anew: train_rnn.py --data-dir" in err
     assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
 
 
@@ -300,6 +313,10 @@ def test_a_run_killed_before_its_first_checkpoint_starts_at_the_beginning(
 ):
     expected = untouched("train_rnn", argv, tmp_path)
     shutil.rmtree(half / "checkpoints")
+    capsys.readouterr()
+    line = refused(["--resume", str(half)], capsys)
+    assert "there is no checkpoint, but metrics.csv has figures; start anew: " in line
+    (half / "metrics.csv").write_text("step,epo")  # as the kill may have left it
     assert main("train_rnn", ["--resume", str(half)]) == 0
     assert "resumed after step 0\n" in capsys.readouterr().out
     assert differences(expected, fingerprint(half)) == []

@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 
@@ -90,14 +91,66 @@ def test_a_misspelt_option_is_told_without_loading_tensorflow(small):
     assert err.startswith("error: unrecognized arguments: --unit")
 
 
-def test_bad_data_is_told_without_loading_tensorflow(tmp_path):
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--data-dir", "no"], "no: cannot be read as a folder"),
+        (["--batch-size", "601"], "--batch-size 601: the training split has only 600"),
+        (["--validation-size", "620"], "--validation-size 620: expected 0 to 619"),
+        (["--predict", "130"], "--predict 130: expected 0 to 129"),
+        (["--init-checkpoint", "no"], "--init-checkpoint no: no such checkpoint"),
+        (["--init-checkpoint", "."], "no readable file `checkpoint` in this folder"),
+        (["--log-dir", "/dev/null"], "cannot make a run folder in /dev/null (Not a"),
+        (["--resume", "no"], "--resume no: no run to go on with"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_tensorflow_loads(argv, message, small):
     code = (
-        f"import sys, train_rnn\n"
-        f"print(train_rnn.main(['--data-dir', {str(tmp_path)!r}]))\n"
-        f"print('tensorflow' in sys.modules)"
+        "import sys, train_rnn\n"
+        f"print(train_rnn.main({[*small, *argv]!r}))\n"
+        "print('tensorflow' in sys.modules)"
+    )
+    out, err = run_code(code)
+    assert out == "2\nFalse\n"
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert message in err
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="audit hooks came with 3.8")
+def test_nothing_is_removed_but_a_runs_own_checkpoints(small, tmp_path):
+    """As Python tells of it; other than by Python, nothing here removes files."""
+    mine = tmp_path / "logs" / "mine"
+    mine.mkdir(parents=True)
+    argv = [*small, "--checkpoint-every", "1"]
+    code = (
+        "import sys\n"
+        "removed = set()\n"
+        "def hook(event, args):\n"
+        "    if event in ('os.remove', 'os.rmdir', 'shutil.rmtree'):\n"
+        "        removed.add(str(args[0]))\n"
+        "sys.addaudithook(hook)\n"
+        "import train_rnn\n"
+        f"train_rnn.main({argv!r})\n"
+        "print(*sorted(removed), sep='\\n')"
     )
     out, _ = run_code(code)
-    assert out == "2\nFalse\n"
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    lines = out.splitlines()
+    removed = lines[[line[:6] for line in lines].index("result") + 1 :]
+    assert len(removed) > 20
+    temporary = tempfile.gettempdir()  # where Python tries whether it can write
+    for path in removed:  # those within a folder that is removed have no folder
+        assert (
+            path.startswith(f"{folder}/checkpoints/")
+            or "model.ckpt-" in path
+            or os.path.dirname(path) == temporary
+        )
+    assert mine.exists()
+
+
+def test_nothing_is_pickled():
+    for path in [*PROJECT_DIR.glob("*.py"), *(PROJECT_DIR / "seqmnist").glob("*.py")]:
+        assert not re.search(r"pickle|marshal|shelve|eval\(", path.read_text()), path
 
 
 def test_importing_has_no_side_effect():

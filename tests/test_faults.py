@@ -1,0 +1,285 @@
+"""Real faults: full disks, folders that vanish, signals, numbers that are none."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import PROJECT_DIR
+from scripts import EACH_SCRIPT, main, run_folders, start
+
+from seqmnist import steps, trainer
+from seqmnist.checkpoints import Checkpoints
+
+ENDLESS = ["--steps", "1000000", "--report-every", "never", "--evaluate-every", "never"]
+
+
+@pytest.fixture
+def endless(small):
+    return [*small, *ENDLESS, "--checkpoint-every", "7"]
+
+
+def wait_for_checkpoint(log_dir, name, step=1):
+    """Waits until a run saved a checkpoint of that step or later; gives its folder."""
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        if (log_dir / name).is_dir():
+            for folder in run_folders(log_dir, name):
+                found = [n for n in Checkpoints(folder).steps() if n >= step]
+                if found:
+                    return folder
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint within a minute")
+
+
+def check_whole(folder):
+    """The run's newest checkpoint is whole, and nothing half lies about."""
+    newest, damaged = Checkpoints(folder).newest()
+    assert newest is not None and damaged == []
+    assert not list(folder.rglob("*.partial")) + list(folder.rglob("partial"))
+
+
+def check_goes_on(name, folder, capsys):
+    """The run can be resumed: the next signal stops it in order again."""
+    before, _ = Checkpoints(folder).newest()
+    with start([f"{name}.py", "--resume", str(folder)]) as process:
+        for line in process.stdout:
+            if line.startswith("resumed after step "):
+                break
+        assert line == f"resumed after step {before.state['step']}\n"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "interrupted after step " in err
+
+
+@EACH_SCRIPT
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
+    name, number, endless, tmp_path, capsys
+):
+    with start([f"{name}.py", *endless]) as process:
+        folder = wait_for_checkpoint(tmp_path / "logs", name)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    match = re.fullmatch(
+        rf"\n{signal.Signals(number).name}: finishing the step and saving; a second "
+        r"one stops at once\ninterrupted after step (\d+) of 1000000, which is saved; "
+        rf"go on with: python (\S*{name}.py) --resume (\S+)\n",
+        err,
+    )
+    assert match and "Traceback" not in out
+    newest, _ = Checkpoints(folder).newest()
+    assert newest.state["step"] == int(match.group(1))
+    # What it says to type is what has to be typed, from the folder it was started in.
+    assert os.path.samefile(PROJECT_DIR.parent / match.group(2), f"{name}.py")
+    assert os.path.samefile(PROJECT_DIR.parent / match.group(3), folder)
+    assert (folder / "lock").read_text() == ""
+    check_whole(folder)
+
+
+def test_a_run_cannot_be_resumed_while_it_trains(endless, tmp_path, capsys):
+    with start(["train_rnn.py", *endless]) as process:
+        folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn")
+        before = (folder / "config.json").read_text()
+        assert main("train_rnn", ["--resume", str(folder)]) == 2
+        out, err = capsys.readouterr()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert not out
+    assert re.fullmatch(
+        rf"error: .*: process {process.pid} on .*, since .* trains in this folder; "
+        r"wait for its end, or stop it\n",
+        err,
+    )
+    assert process.returncode == 143
+    assert (folder / "config.json").read_text() == before
+
+
+def test_a_second_signal_stops_at_once(small, tmp_path):
+    """While a step is computed that would take minutes."""
+    size = ["--batch-size", "590", "--units", "1500", "--recurrence", "plain"]
+    argv = [*small, *ENDLESS, *size, "--view", "pixels"]
+    with start(["train_lstm.py", *argv]) as process:
+        folder = wait_for_checkpoint(tmp_path / "logs", "train_lstm", step=0)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        line = process.stderr.readline() + process.stderr.readline()
+        assert line.startswith("\nSIGINT: finishing the step")
+        started = time.time()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert time.time() - started < 20
+    assert process.returncode == 130
+    assert err.startswith("\nstopped at once; go on with: python ")
+    check_whole(folder)
+
+
+def test_a_signal_in_the_final_evaluation_lets_the_run_finish(
+    small, monkeypatch, capsys, tmp_path
+):
+    evaluate = trainer.evaluate
+
+    def signalled(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(*args)
+
+    monkeypatch.setattr(trainer, "evaluate", signalled)
+    argv = [*small, "--evaluate-every", "never"]
+    assert main("train_rnn", argv) == 130
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith("result ")
+    assert err.endswith("interrupted after the end: the run is finished\n")
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    assert (folder / "result.txt").exists()
+
+
+def test_signals_are_as_before_after_a_run(small):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert main("train_rnn", small) == 0
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("size, resumable", [(3_000, False), (100_000, True)])
+def test_a_file_size_limit_is_one_line(size, resumable, endless, tmp_path, capsys):
+    """Too small for the first checkpoint; or for the events, after a while."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    with start(["train_rnn.py", *endless], preexec_fn=limit) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: .*: cannot be written \(.*\); .*\n", err)
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    if resumable:
+        assert "go on from step " in err
+        check_whole(folder)
+        check_goes_on("train_rnn", folder, capsys)
+    else:
+        assert err.endswith("; no checkpoint is left\n")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own with room for 600 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)])
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless, capsys):
+    argv = [*endless, "--log-dir", str(small_disk / "logs")]
+    with start(["train_lstm.py", *argv]) as process:
+        folder = wait_for_checkpoint(small_disk / "logs", "train_lstm")
+        _, err = process.communicate(timeout=120)  # events fill it
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: .* cannot be written \(.*\); .* go on from .*\n", err)
+    check_whole(folder)
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    check_goes_on("train_lstm", folder, capsys)
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk, small):
+    (small_disk / "filler").write_bytes(bytes(590_000))
+    with start(["train_rnn.py", *small, "--log-dir", str(small_disk)]) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: .* cannot be written \(.*\).*\n", err)
+
+
+def test_a_folder_that_vanishes_is_one_line(endless, tmp_path):
+    with start(["train_gru_pixel.py", *endless]) as process:
+        wait_for_checkpoint(tmp_path / "logs", "train_gru_pixel")
+        shutil.rmtree(str(tmp_path / "logs"), ignore_errors=True)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: .* cannot be written \(.*\); .*\n", err)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_tensorflow_loads(
+    small, tmp_path
+):
+    """As an ordinary user, or as root without root's power to ignore permissions."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    folder.chmod(0o555)
+    code = (
+        "import sys, train_rnn\n"
+        "print(train_rnn.main(sys.argv[1:]), 'tensorflow' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, *small]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("setpriv is missing, without which root may write everywhere")
+        powers = "-dac_override,-dac_read_search"
+        command = [
+            "setpriv",
+            f"--bounding-set={powers}",
+            f"--inh-caps={powers}",
+            *command,
+        ]
+    process = subprocess.run(
+        command, cwd=str(PROJECT_DIR), capture_output=True, text=True
+    )
+    assert process.stdout == "2 False\n"
+    assert process.stderr == (
+        f"error: --log-dir: cannot make a run folder in {folder} (Permission denied); "
+        "give a folder that you may write to\n"
+    )
+
+
+@EACH_SCRIPT
+def test_a_training_that_diverges_stops_with_status_3(name, small, tmp_path, capsys):
+    argv = [*small, "--learning-rate", "1e37", "--steps", "1000"]
+    assert main(name, [*argv, "--checkpoint-every", "1"]) == 3
+    err = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: (loss|gradient norm|weights) (is|are) .* at step \d+, learning rate "
+        r"1e\+37: the training has diverged; start anew with a smaller "
+        r"--learning-rate; the last good checkpoint is .*model\.ckpt-\d+\n",
+        err,
+    )
+    (folder,) = run_folders(tmp_path / "logs", name)
+    check_whole(folder)
+    assert not (folder / "result.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_each_number_of_an_update_is_looked_at(
+    name, value, small, monkeypatch, capsys, tmp_path
+):
+    update = steps.PlainSteps.update
+
+    def astray(self, session, batches):
+        updates = update(self, session, batches)
+        astray.calls += 1
+        if astray.calls < 6:
+            return updates
+        return [u._replace(**{name: value}) for u in updates]
+
+    astray.calls = 0
+    monkeypatch.setattr(steps.PlainSteps, "update", astray)
+    argv = [*small, "--recurrence", "plain", "--checkpoint-every", "2"]
+    assert main("train_rnn", argv) == 3
+    err = capsys.readouterr().err
+    text = (
+        f"error: {name.replace('_', ' ')} is {value} at step 6, learning rate 0.001: "
+    )
+    assert err.startswith(text)
+    assert "the last good checkpoint is" in err and "model.ckpt-4\n" in err
