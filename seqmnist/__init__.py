@@ -2,7 +2,8 @@
 
 Imports point one way, from the scripts down:
 
-    train_*.py -> training -> run_log, figures, checkpoints   (around the graph)
+    train_*.py -> training -> trainer -> steps, checkpoints, run_log   (a run)
+                  training -> initial_weights, figures, run_folder, signals
     train_*.py -> cells, classifier                           (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
     training   -> plan, batches -> sequences -> mnist -> idx  (NumPy only)

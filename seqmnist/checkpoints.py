@@ -172,9 +172,11 @@ class Checkpoints:
         steps = self.steps()
         whole = [s for s in steps if _with_suffix(self._prefix(s), STATE).exists()]
         kept = whole[-NUM_KEPT:]
-        if best_step is not None and best_step in whole:
-            self._point(BEST_FILE, [best_step])
+        if best_step is not None:
             kept = sorted({best_step, *kept})
+            self._point(BEST_FILE, [best_step])
+        elif (self.folder / BEST_FILE).exists():  # it named one that was damaged
+            (self.folder / BEST_FILE).unlink()
         self._point(LATEST_FILE, kept)
         with writing(shown(self.folder)):
             for step in set(steps) - set(kept):

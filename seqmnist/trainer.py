@@ -109,10 +109,10 @@ class Trainer:
             total,
             progress.step,
         )
-        if progress.step == 0:
-            self.save()
-        else:
+        if progress.step in self.checkpoints.steps():  # from which the run goes on
             self.saved_step = progress.step
+        else:
+            self.save()
         is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
         is_shown = is_terminal and progress.step < total
         with tqdm(

@@ -70,9 +70,10 @@ def train_and_evaluate(
             if config.init_checkpoint is not None:
                 check_path(config.init_checkpoint)
         else:
-            folder = stack.enter_context(RunFolder(Path(config.resume)))
-            if (folder.path / RESULT_FILE).exists():
-                return _finished(folder.path)
+            path = Path(os.path.abspath(config.resume))
+            if (path / RESULT_FILE).exists():
+                return _finished(path)
+            folder = stack.enter_context(RunFolder(path))
             start = _find_start(folder, splits, plan, config)
         figures.prepare()
         network = _Network(config, build_graph, start, stack)
@@ -213,7 +214,8 @@ def _find_start(
         )
     if folder.left_by:
         print(f"{folder.left_by}, left without unlocking the run", file=sys.stderr)
-    start, damaged = Checkpoints(folder.path).newest()
+    checkpoints = Checkpoints(folder.path)
+    start, damaged = checkpoints.newest()
     for line in damaged:
         print(line, file=sys.stderr)
     if start is None:
@@ -233,6 +235,13 @@ def _find_start(
             f"{shown(start.prefix)} is of another run: it stands at "
             f"{start.state['position']}, expected {position}"
         )
+    best_step = start.state["best_step"]
+    best = start if best_step is None else checkpoints.read(best_step)
+    if isinstance(best, str):
+        # No files at all: a later one was better, which is damaged and found again.
+        if best_step in checkpoints.steps():
+            print(f"{best}; it was the best, the next best is kept", file=sys.stderr)
+        start.state.update(best_step=None, best=None)
     return start
 
 

@@ -170,6 +170,7 @@ def test_the_best_on_validation_is_kept(argv, tmp_path):
     assert best in Checkpoints(folder).steps()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in TensorBoard 1.15
 def test_tensorboard_sees_each_step_once(half):
     """TensorBoard's own reader, over the files of both sittings."""
     accumulators = pytest.importorskip(
@@ -183,14 +184,17 @@ def test_tensorboard_sees_each_step_once(half):
             assert [event.step for event in reader.Scalars(tag)] == list(steps)
 
 
-def test_a_finished_run_says_so_and_is_left_as_it_is(small, tmp_path, capsys):
+def test_a_finished_run_says_so_and_is_left_as_it_is(
+    small, tmp_path, capsys, monkeypatch
+):
     assert main("train_rnn", small) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     (folder,) = run_folders(tmp_path / "logs", "train_rnn")
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    assert main("train_rnn", ["--resume", str(folder)]) == 0
+    monkeypatch.chdir(folder)
+    assert main("train_rnn", ["--resume", "."]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[-2].endswith(f"{folder.name}: this run is finished")
+    assert out[-2] == ".: this run is finished"
     assert out[-1] == line
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -295,6 +299,26 @@ def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
     assert re.search(r"model.ckpt-20 is damaged \(model.ckpt-20.index is not", second)
     assert "resumed after step 15\n" in out
     assert differences(expected, fingerprint(half)) == []
+
+
+def test_a_damaged_best_checkpoint_is_named_and_the_next_best_is_kept(
+    argv, stop_after, monkeypatch, tmp_path, capsys
+):
+    argv = [*argv, "--evaluate-every", "4"]
+    folder = stopped("train_lstm", argv, 34, stop_after, monkeypatch, tmp_path)
+    store = Checkpoints(folder)
+    state = store.newest()[0].state
+    best = state["best_step"]
+    assert best < state["step"] == 35
+    path = store.folder / f"model.ckpt-{best}.index"
+    path.write_bytes(path.read_bytes()[:-9])
+    capsys.readouterr()
+    assert main("train_lstm", ["--resume", str(folder)]) == 0
+    err = capsys.readouterr().err
+    assert re.fullmatch(rf".*ckpt-{best} is damaged .*; it was the best, .*\n", err)
+    path = tf.train.latest_checkpoint(str(store.folder), "best")
+    assert path.endswith(("/model.ckpt-36", "/model.ckpt-40"))
+    assert best not in store.steps()
 
 
 def test_without_a_whole_checkpoint_nothing_is_touched(half, capsys):
