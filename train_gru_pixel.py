@@ -11,7 +11,7 @@ Readout   dense layer on the state after the last pixel, softmax cross-entropy
     python train_gru_pixel.py --resume RUN_DIR   go on where it was stopped
     tensorboard --logdir logs                    watch it
 
-Test accuracy with seed 0: 0.8892 after 4,400 steps; a step takes 0.25 s on two cores.
+Test accuracy with seed 0: 0.8946 after 10,000 steps; a step takes 0.25 s on two cores.
 """
 
 import sys

@@ -98,23 +98,33 @@ def kill(process, log_dir, script, instant, generator):
         folder = run_folder(log_dir, script)
         return folder is not None and str(process.pid) in read(folder / "lock")
 
-    def is_saving():
-        return (run_folder(log_dir, script) / "checkpoints" / "partial").exists()
+    def is_saving():  # now, and not when it was killed before
+        partial = partial_folder(run_folder(log_dir, script))
+        return partial is not None and partial != left_over
 
+    left_over = partial_folder(run_folder(log_dir, script))
     if instant == "any instant":
         end = time.time() + generator.uniform(0, 8)
         wait_until(process, lambda: time.time() > end)
     elif wait_until(process, lock):
         time.sleep(generator.uniform(0, 4))
         if instant == "saving" and wait_until(process, is_saving):
-            time.sleep(generator.uniform(0, 0.01))
+            time.sleep(generator.uniform(0, 0.006))
     if process.poll() is not None:
         finish(process)
         return ""
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    folder = run_folder(log_dir, script)
-    return "saving" if folder is not None and is_saving() else "killed"
+    return "saving" if is_saving() else "killed"
+
+
+def partial_folder(folder):
+    """What tells a checkpoint's folder, while it is written, from all others."""
+    try:
+        status = (folder / "checkpoints" / "partial").stat()
+        return status.st_ino, status.st_ctime_ns
+    except (OSError, TypeError):  # no such folder, no run yet
+        return None
 
 
 def read(path):
