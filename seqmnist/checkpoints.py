@@ -47,6 +47,12 @@ DATA = ".data-00000-of-00001"
 SUFFIXES = (DATA, INDEX, STATE)
 
 
+# What TensorFlow says on stderr of a save that fails, beside raising an error.
+SAVE_WARNINGS = re.compile(
+    r"save_restore|local_rendezvous|checkpoint/save|list of allocated tensors|^\s*$"
+)
+
+
 class Checkpoint(NamedTuple):
     """A checkpoint whose files are whole.
 
@@ -118,22 +124,34 @@ class Checkpoints:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             synchronize(self.folder)
-        self._tidy(best_step)
+            self._tidy(best_step)
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest checkpoint that is whole.
+    def newest(
+        self, misfit: Callable[[dict[str, Any]], str] = lambda state: ""
+    ) -> tuple[Checkpoint | None, list[str]]:
+        """The newest checkpoint that can be used.
+
+        Args:
+            misfit: says why a state cannot be gone on from, or "".
 
         Returns:
             It, or `None` where there is none; and a line on each newer one that is
-            damaged, with its name and what is wrong with it.
+            damaged or does not fit, with its name and what is wrong with it.
         """
-        damaged: list[str] = []
+        problems: list[str] = []
         for step in reversed(self.steps()):
             found = self.read(step)
             if isinstance(found, Checkpoint):
-                return found, damaged
-            damaged.append(found)
-        return None, damaged
+                problem = misfit(found.state)
+                if not problem:
+                    return found, problems
+                found = f"{shown(found.prefix)} does not fit: {problem}"
+            problems.append(found)
+        return None, problems
+
+    def has_any(self) -> bool:
+        """Whether a checkpoint was ever saved whole, whatever became of it."""
+        return any(self.folder.glob("model.ckpt-*" + STATE))
 
     def read(self, step: int) -> Checkpoint | str:
         """Reads and checks a checkpoint.
@@ -178,9 +196,8 @@ class Checkpoints:
         elif (self.folder / BEST_FILE).exists():  # it named one that was damaged
             (self.folder / BEST_FILE).unlink()
         self._point(LATEST_FILE, kept)
-        with writing(shown(self.folder)):
-            for step in set(steps) - set(kept):
-                self._remove(step)
+        for step in set(steps) - set(kept):
+            self._remove(step)
 
     def _prefix(self, step: int) -> Path:
         """What the names of a checkpoint's files begin with."""
@@ -240,10 +257,16 @@ class Variables:
             raise Diverged("weights are no longer finite")
         try:
             with self._session.graph.as_default():  # a Saver refuses eager mode
-                self._saver.save(
-                    self._session, prefix, write_meta_graph=False, write_state=False
-                )
-        except tf.errors.OpError as error:
+                with tf.stderr_held_back(lambda line: not SAVE_WARNINGS.search(line)):
+                    self._saver.save(
+                        *(self._session, prefix),
+                        write_meta_graph=False,
+                        write_state=False,
+                    )
+        except (tf.errors.OpError, ValueError) as error:
+            # A folder that vanishes meanwhile is a ValueError of the Saver's.
+            if isinstance(error, ValueError) and os.path.isdir(os.path.dirname(prefix)):
+                raise
             reason = tensorflow_reason(error)
             raise CannotWrite(f"{shown(prefix)}: cannot be written ({reason})")
 
@@ -257,8 +280,13 @@ class Variables:
             UserError: it is of another network; the line names what differs.
         """
         prefix = str(checkpoint.prefix)
-        reader = tf.train.NewCheckpointReader(prefix)
-        saved = reader.get_variable_to_shape_map()
+        try:
+            reader = tf.train.NewCheckpointReader(prefix)
+            saved = reader.get_variable_to_shape_map()
+        except tf.errors.OpError as error:  # it was there a moment ago
+            raise UserError(
+                f"{shown(prefix)}: cannot be read ({tensorflow_reason(error)})"
+            )
         built = {v.op.name: v.shape.as_list() for v in self._variables}
         differing = [
             f"{name} is {saved.get(name, 'missing')} there and "

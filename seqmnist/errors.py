@@ -80,6 +80,7 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> int:
+        _make_printable()
         try:
             status = main(argv)
             sys.stdout.flush()
@@ -93,9 +94,20 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
         except KeyboardInterrupt:  # before the training: nothing is there to be saved
             print("\ninterrupted", file=sys.stderr)
             return 130
-        except BrokenPipeError:
+        except OSError as error:  # of stdout: what a run writes is a CannotWrite
             # So that Python does not fail again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
+            if isinstance(error, BrokenPipeError):
+                return 141
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            return 2
 
     return wrapped
+
+
+def _make_printable() -> None:
+    """Makes sure that whatever is printed can be: to nowhere, or in any encoding."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -38,7 +38,9 @@ class EventFile:
         with writing(shown(folder)):
             folder.mkdir(exist_ok=True)
             # Unlike the second in the name, the number tells resumptions apart.
-            suffix = f".{len(list(folder.glob(PATTERN))) + 1}"
+            numbers = [p.suffix[1:] for p in folder.glob(PATTERN)]
+            last = max([int(n) for n in numbers if n.isdecimal()], default=0)
+            suffix = f".{last + 1}"
             with tf.Graph().as_default():  # a FileWriter refuses eager mode
                 self._writer = tf.summary.FileWriter(
                     str(folder), filename_suffix=suffix

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from seqmnist.run_folder import replacing
 from seqmnist.run_log import read_metrics
 
 CURVES_FILE = "curves.png"
@@ -41,6 +42,10 @@ def save_curves(folder: Path) -> Path:
 
     Returns:
         The path of the figure.
+
+    Raises:
+        CannotWrite: disk full, folder gone, not allowed.
+        UserError: metrics.csv was changed to something else.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -49,14 +54,8 @@ def save_curves(folder: Path) -> Path:
     FigureCanvasAgg(figure)
     _draw_curves(figure, folder)
     path = folder / CURVES_FILE
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=100)
-        partial.replace(path)
-    except OSError:
-        if partial.exists():
-            partial.unlink()
-        raise
     return path
 
 

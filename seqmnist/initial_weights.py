@@ -57,10 +57,16 @@ def load_weights(path, variables, cell_name, session):
 
     Raises:
         UserError: there is no readable checkpoint; a variable is not in it, or there
-            more than once; or it has another shape.
+            more than once; or it has another shape, or values that are not finite.
     """
     saved = _read(path)
     values = [_find(saved, variable, cell_name, path) for variable in variables]
+    for variable, value in zip(variables, values):
+        if not np.isfinite(value).all():
+            raise UserError(
+                f"--init-checkpoint {path}: {variable.op.name} holds numbers that are "
+                "infinite or none; give a checkpoint from before that"
+            )
     for variable, value in zip(variables, values):
         variable.load(value, session)
 

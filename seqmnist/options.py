@@ -69,6 +69,9 @@ ONLY_IN = {"--forget-bias": "train_lstm.py"}
 # as it changes none of the run's numbers. The data are compared themselves.
 MAY_CHANGE = {"data_dir", "checkpoint_every", "predict", "show"}
 
+# Options that are files and folders. They are recorded as absolute paths.
+PATHS = {"data_dir", "log_dir", "init_checkpoint"}
+
 PRESET_HELP = "a named set of values; options given beside it win"
 
 # Group -> option -> help text and what argparse needs to know. An option without a
@@ -324,8 +327,8 @@ def parse(
     known = {"script": script, "command": command}
     if "resume" in given:
         values = {**DEFAULTS, **defaults, **presets[next(iter(presets))]}
-        recorded = _recorded(parser, script, given["resume"], values)
-        return argparse.Namespace(**{**known, **_merged(recorded, given)})
+        values = _recorded(parser, script, given["resume"], values)
+        return argparse.Namespace(**{**known, **_merged(values, given)})
     preset = given.pop("preset", next(iter(presets)))
     values = {**DEFAULTS, **defaults, **presets[preset]}
     if "epochs" in given or "steps" in given:
@@ -334,6 +337,24 @@ def parse(
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
     _check_combinations(parser, given, values)
     return argparse.Namespace(**known, preset=preset, **values)
+
+
+def recorded(config: argparse.Namespace) -> dict[str, Any]:
+    """A configuration as config.json keeps it, which does not depend on the folder."""
+    values = {name: v for name, v in vars(config).items() if name != "resume"}
+    for name in PATHS & set(values):
+        values[name] = values[name] and os.path.abspath(values[name])
+    return values
+
+
+def deciding(config: argparse.Namespace) -> dict[str, Any]:
+    """The options that decide a run's numbers, beside those that shape its variables.
+
+    The latter are told by the variables themselves.
+    """
+    shapes = {"script", "view", "units", "cell_name"}
+    others = {*MAY_CHANGE, *shapes, "command", "log_dir"}
+    return {name: v for name, v in recorded(config).items() if name not in others}
 
 
 def _check_combinations(
@@ -369,7 +390,8 @@ def _recorded(
     record = read_config(folder)
     if record.get("script") != script:
         raise UserError(
-            f"--resume {folder}: a run of {record.get('script')}.py, which resumes it"
+            f"--resume {folder}: a run of {record.get('script')}.py; resume it with "
+            "that script"
         )
     found = {name: record.get(name, value) for name, value in values.items()}
     # These depend on the run alone: its folder, its length, who looks at it.
@@ -378,9 +400,9 @@ def _recorded(
         epochs=record.get("epochs"),
         steps=record.get("steps"),
     )
-    words = []
+    words = [f"--preset={record.get('preset')}"]
     for name, value in found.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and isinstance(values[name], list):
             words += [_flag(name), *map(str, value)]
         elif name != "show" and (
             value is not None or DEFAULTS.get(name, "") is not None
@@ -391,19 +413,24 @@ def _recorded(
     parser.source = ""
     if (parsed.get("epochs") is None) == (parsed.get("steps") is None):
         raise UserError(f"--resume {folder}: {CONFIG_FILE} has no length of the run")
-    return {**found, **parsed, "preset": str(record.get("preset"))}
+    return {**found, **parsed}
 
 
-def _merged(recorded: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """A run's options and those given beside --resume, if they leave the run as it is.
 
     Raises:
         UserError: they do not; the line names them all.
     """
+    given = dict(given)
+    if "evaluate_splits" in given:
+        given["evaluate_splits"] = list(dict.fromkeys(given["evaluate_splits"]))
+    for name in PATHS & set(given):
+        given[name] = os.path.abspath(given[name])
     changed = [
-        f"{_flag(name)} {_as_text(value)} (the run has {_as_text(recorded[name])})"
+        f"{_flag(name)} {_as_text(value)} (the run has {_as_text(values[name])})"
         for name, value in given.items()
-        if name not in MAY_CHANGE and name != "resume" and value != recorded[name]
+        if name not in MAY_CHANGE and name != "resume" and value != values[name]
     ]
     if changed:
         raise UserError(
@@ -411,7 +438,7 @@ def _merged(recorded: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any
             f"{', '.join(changed)}; leave out what differs, or start a new run with "
             "--init-checkpoint"
         )
-    return {**recorded, **given}
+    return {**values, **given}
 
 
 def _flag(name: str) -> str:

@@ -18,7 +18,7 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 try:
     import fcntl
@@ -28,7 +28,7 @@ except ImportError:  # not on Windows, where two processes are not told apart
 import numpy as np
 
 from seqmnist import tf1 as tf
-from seqmnist.errors import UserError, writing
+from seqmnist.errors import CannotWrite, UserError, writing
 from seqmnist.paths import shown
 
 CONFIG_FILE = "config.json"
@@ -99,6 +99,7 @@ class RunFolder:
                 path = parent / (name if attempt == 1 else f"{name}-{attempt}")
                 try:
                     path.mkdir()
+                    synchronize(parent)
                     return cls(path)
                 except FileExistsError:
                     continue
@@ -109,6 +110,18 @@ class RunFolder:
     def write_config(self, record: dict[str, Any]) -> None:
         """Writes config.json."""
         write_text(self.path / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
+
+    def write_first_config(self, record: dict[str, Any]) -> None:
+        """Writes config.json of a new run; if that fails, the folder goes again."""
+        try:
+            self.write_config(record)
+        except CannotWrite as error:
+            with contextlib.suppress(OSError):
+                (self.path / LOCK_FILE).unlink()
+                self.path.rmdir()
+            raise CannotWrite(
+                f"{error}; nothing was trained: mend that, or give another --log-dir"
+            )
 
     def close(self) -> None:
         """Lets another process work here."""
@@ -134,21 +147,27 @@ class RunFolder:
             os.write(self._lock, owner.encode())
 
 
-def check_log_dir(log_dir: str) -> None:
+def check_name(option: str, path: Path) -> None:
+    """Raises a `UserError` if TensorFlow could not read checkpoints below a path."""
+    if PATTERN_CHARACTERS & set(str(path)):
+        raise UserError(
+            f"{option}: TensorFlow reads no checkpoint below {path}, as it takes the "
+            "name for a pattern; give a folder without * ? [ ] \\ in its path"
+        )
+
+
+def check_log_dir(log_dir: str, script: str) -> None:
     """Checks, before anything is made, that runs can be logged below a folder.
 
     Args:
         log_dir: the folder of all runs, which need not exist yet.
+        script: the script's name without `.py`.
 
     Raises:
         UserError: it cannot be written, or checkpoints below it could not be read.
     """
-    path = Path(log_dir).absolute()
-    if PATTERN_CHARACTERS & set(str(path)):
-        raise UserError(
-            f"--log-dir: TensorFlow reads no checkpoint below {path}, as it takes the "
-            "name for a pattern; give a folder without * ? [ ] \\ in its path"
-        )
+    path = Path(log_dir).absolute() / script
+    check_name("--log-dir", path)
     while not path.exists() and path != path.parent:
         path = path.parent
     if not path.is_dir():
@@ -172,10 +191,13 @@ def read_config(path: str) -> dict[str, Any]:
     file = Path(path) / CONFIG_FILE
     try:
         record = json.loads(file.read_bytes().decode())
-        if not isinstance(record, dict):
-            raise ValueError("not a JSON object")
+        kinds = {"environment": dict, "resumed": list}
+        if not isinstance(record, dict) or not all(
+            isinstance(record.get(name, kind()), kind) for name, kind in kinds.items()
+        ):
+            raise ValueError("not what a run writes")
         return record
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"--resume {path}: no run to go on with, as {CONFIG_FILE} cannot be read "
@@ -183,12 +205,15 @@ def read_config(path: str) -> dict[str, Any]:
         )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file in one piece: readers see the old one, or all of the new one.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replaces a file in one piece: readers see the old one, or all of the new one.
 
     Args:
         path: the file.
-        text: what it shall hold.
+
+    Yields:
+        Where to write the new one.
 
     Raises:
         CannotWrite: disk full, folder gone, not allowed; the old file is as it was.
@@ -196,15 +221,20 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     with writing(shown(path)):
         try:
-            with partial.open("w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            yield partial
+            synchronize(partial)
             os.replace(partial, path)
         except OSError:
             if partial.exists():
                 partial.unlink()
             raise
+        synchronize(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one piece; see `replacing`."""
+    with replacing(path) as partial:
+        partial.write_text(text)
 
 
 def synchronize(path: Path) -> None:

@@ -23,6 +23,10 @@ from seqmnist.tally import Tally
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
 
+# Of each there are events in the folder of this name.
+SPLITS = ("train", "validation", "test")
+
+
 class Result(NamedTuple):
     """What a complete run came to; `str()` gives the result line.
 
@@ -103,7 +107,8 @@ class RunLog:
 
     Raises:
         CannotWrite: a file cannot be written.
-        UserError: a file is shorter than `sizes` says.
+        UserError: a file is shorter than `sizes` says, or one of a new log holds
+            figures already; nothing is changed.
     """
 
     def __init__(
@@ -120,13 +125,17 @@ class RunLog:
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(quiet_writers())
         path = folder / METRICS_FILE
+        event = tf.Event(graph_def=graph_def.SerializeToString())
+        if sizes is None:
+            _check_unused(folder, event.ByteSize())
+        elif too_short(folder, sizes):
+            raise UserError(f"{shown(folder)}: {too_short(folder, sizes)}")
         _cut(folder, sizes or {})
         with writing(shown(path)):
             self._metrics = self._stack.enter_context(path.open("a", newline=""))
         self._rows = csv.writer(self._metrics, lineterminator="\n")
         if sizes is None:
             self._add_row(METRICS)
-            event = tf.Event(graph_def=graph_def.SerializeToString())
             self._file("train").add(event)
 
     def __enter__(self) -> RunLog:
@@ -213,24 +222,38 @@ class RunLog:
 
 def _log_files(folder: Path) -> list[Path]:
     """metrics.csv and the event files of a run."""
-    return [folder / METRICS_FILE, *sorted(folder.glob(f"*/{PATTERN}"))]
+    events = [path for split in SPLITS for path in (folder / split).glob(PATTERN)]
+    return [folder / METRICS_FILE, *sorted(events)]
 
 
-def _cut(folder: Path, sizes: dict[str, int]) -> None:
-    """Cuts a run's log files to these sizes; the ones not named are emptied."""
+def too_short(folder: Path, sizes: dict[str, int]) -> str:
+    """Which of a run's log files is shorter than it was, in words, or ""."""
     for name, size in sizes.items():
         path = folder / name
         found = path.stat().st_size if path.exists() else 0
         if found < size:
-            raise UserError(
-                f"{shown(path)}: {found} bytes, expected at least the {size} it had "
-                "when the checkpoint was saved; restore it, or start a new run with "
-                f"--init-checkpoint {shown(folder)}"
-            )
+            return f"{name} has {found} bytes, of {size} when it was saved"
+    return ""
+
+
+def _cut(folder: Path, sizes: dict[str, int]) -> None:
+    """Cuts a run's log files to these sizes; the ones not named are emptied."""
     for path in _log_files(folder):
         if path.exists():
             with writing(shown(path)):
                 os.truncate(path, sizes.get(str(path.relative_to(folder)), 0))
+
+
+def _check_unused(folder: Path, num_bytes: int) -> None:
+    """Raises a `UserError` if a log that shall start anew holds figures already."""
+    limits = {folder / METRICS_FILE: len(",".join(METRICS)) + 1}
+    for path in _log_files(folder):
+        limit = limits.get(path, num_bytes + 1000)  # the graph, and what frames it
+        if path.exists() and path.stat().st_size > limit:
+            raise UserError(
+                f"{shown(path)}: holds what was logged, but there is no checkpoint to "
+                "go on from; start a new run"
+            )
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -242,10 +265,20 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     Returns:
         One dict per row, by the names of `METRICS`, `split` as text and the others as
         numbers. A last row that is still being written is left out.
+
+    Raises:
+        UserError: a row is no row.
+        OSError: the file cannot be read.
     """
     rows = []
     with open(folder / METRICS_FILE, newline="") as file:
         lines = [line for line in file if line.endswith("\n")]
     for row in csv.DictReader(lines):
-        rows.append({k: v if k == "split" else float(v) for k, v in row.items()})
+        try:
+            rows.append({k: v if k == "split" else float(v) for k, v in row.items()})
+        except (TypeError, ValueError):
+            raise UserError(
+                f"{shown(folder / METRICS_FILE)}: line {len(rows) + 2} is not a row of "
+                "figures; was the file edited?"
+            )
     return rows

@@ -40,11 +40,12 @@ class StopSignals:
         self._thread.start()
         self._previous_writer = signal.set_wakeup_fd(self._writer)
         for number in NUMBERS:
-            self._previous[number] = signal.signal(number, lambda *args: None)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                self._previous[number] = signal.signal(number, lambda *args: None)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if not self._previous:
+        if not hasattr(self, "_thread"):
             return
         for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -73,21 +73,34 @@ def _is_no_deprecation(record):
 
 def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
+    with _interrupts_held_back(), stderr_held_back(
+        lambda line: not START_UP_NOTICES.search(line)
+    ):
+        tensorflow = importlib.import_module(name)
+        # Would otherwise report a missing CUDA driver at the first Session.
+        tensorflow.config.experimental.list_physical_devices("GPU")
+
+
+@contextlib.contextmanager
+def stderr_held_back(is_wanted):
+    """Holds back what is written to stderr, by TensorFlow's C++ side too.
+
+    Args:
+        is_wanted: takes a line; says, at the end, whether to print it after all.
+    """
     sys.stderr.flush()
     stderr = os.dup(2)
-    with _interrupts_held_back(), tempfile.TemporaryFile() as captured:
+    with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            tensorflow = importlib.import_module(name)
-            # Would otherwise report a missing CUDA driver at the first Session.
-            tensorflow.config.experimental.list_physical_devices("GPU")
+            yield
         finally:
             sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
             captured.seek(0)
             for line in captured.read().decode(errors="replace").splitlines(True):
-                if not START_UP_NOTICES.search(line):
+                if is_wanted(line):
                     sys.stderr.write(line)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from seqmnist import options
 from seqmnist.batches import evaluation_batches, training_batches
-from seqmnist.checkpoints import Checkpoints, Variables
+from seqmnist.checkpoints import Checkpoint, Checkpoints, Variables
 from seqmnist.errors import Diverged
 from seqmnist.mnist import Split, Splits
 from seqmnist.plan import Plan
@@ -75,6 +76,7 @@ class Trainer:
         progress: Progress,
     ) -> None:
         self.config = config
+        self.options = options.deciding(config)
         self.splits = splits
         self.plan = plan
         self.steps = steps
@@ -109,7 +111,8 @@ class Trainer:
             total,
             progress.step,
         )
-        if progress.step in self.checkpoints.steps():  # from which the run goes on
+        found = self.checkpoints.read(progress.step)
+        if isinstance(found, Checkpoint):  # from which the run goes on
             self.saved_step = progress.step
         else:
             self.save()
@@ -162,6 +165,7 @@ class Trainer:
             # By these the examples to come are known, see batches.py.
             "position": {"seed": self.config.seed, "epoch": epoch, "batch": batch},
             "log_sizes": self.run.sizes(),
+            "options": self.options,
         }
         try:
             self.checkpoints.save(

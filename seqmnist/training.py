@@ -8,28 +8,28 @@ import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from seqmnist import figures
+from seqmnist import figures, options
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Checkpoints, Variables
-from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError, writing
+from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError
 from seqmnist.initial_weights import check_path, load_weights
 from seqmnist.mnist import Splits
 from seqmnist.paths import shown
 from seqmnist.plan import Plan, make_plan
 from seqmnist.progress import Progress
 from seqmnist.run_folder import (
-    METRICS_FILE,
     RESULT_FILE,
     RunFolder,
     check_log_dir,
+    check_name,
     environment,
     read_config,
 )
-from seqmnist.run_log import Result, RunLog, read_metrics
+from seqmnist.run_log import Result, RunLog, too_short
 from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.signals import StopSignals
 from seqmnist.steps import make_steps
@@ -66,14 +66,17 @@ def train_and_evaluate(
     with contextlib.ExitStack() as stack:
         folder, start = None, None
         if config.resume is None:
-            check_log_dir(config.log_dir)
+            check_log_dir(config.log_dir, config.script)
             if config.init_checkpoint is not None:
                 check_path(config.init_checkpoint)
         else:
             path = Path(os.path.abspath(config.resume))
             if (path / RESULT_FILE).exists():
                 return _finished(path)
+            check_name("--resume", path)
             folder = stack.enter_context(RunFolder(path))
+            if (path / RESULT_FILE).exists():  # by a process that has just ended
+                return _finished(path)
             start = _find_start(folder, splits, plan, config)
         figures.prepare()
         network = _Network(config, build_graph, start, stack)
@@ -82,44 +85,21 @@ def train_and_evaluate(
             "recurrence_used": network.steps.description,
             "data_sha256": splits.digest,
         }
-        progress = Progress() if start is None else Progress.from_state(start.state)
         if folder is None:
             folder = stack.enter_context(
                 RunFolder.create(config.log_dir, config.script, config.seed)
             )
-            options = {name: v for name, v in vars(config).items() if name != "resume"}
-            folder.write_config({**options, **facts, "environment": environment()})
-        else:
-            _note_resumption(folder, config, facts, progress.step)
-        command = _resume_command(config.script, folder.path)
+            record = {**options.recorded(config), **facts}
+            folder.write_first_config({**record, "environment": environment()})
+        command = _as_typed(config.script, ["--resume", shown(folder.path)])
+        checkpoints = Checkpoints(folder.path)
         signals = stack.enter_context(StopSignals(f"go on with: {command}"))
-        sizes = None if start is None else start.state["log_sizes"]
-        run = stack.enter_context(
-            RunLog(folder.path, network.graph_def, sizes, step=progress.step)
-        )
-        print(_introduction(config, network.num_parameters, splits, plan))
-        print(f"recurrence: {network.steps.description}")
-        print(f"run folder: {shown(folder.path)}")
-        if config.resume is not None:
-            print(f"resumed after step {progress.step}")
-        sys.stdout.flush()
-        trainer = Trainer(
-            *(config, splits, plan, network.steps, network.session),
-            *(run, network.variables, Checkpoints(folder.path), progress),
-        )
         try:
-            trainer.train(signals)
-            if signals.number is not None:
-                raise Interrupted(
-                    signals.number,
-                    f"after step {progress.step} of {plan.num_steps}, which is saved; "
-                    f"go on with: {command}",
-                )
-            result = _test(trainer, network)
+            result = _train(
+                config, splits, plan, network, folder, facts, start, signals, command
+            )
         except (CannotWrite, Diverged) as error:
-            raise type(error)(f"{error}; {_what_is_left(trainer, error, command)}")
-        if signals.number is not None:
-            raise Interrupted(signals.number, "after the end: the run is finished")
+            raise type(error)(f"{error}; {_what_is_left(checkpoints, error, command)}")
     if config.show and plan.num_steps:
         figures.show_curves(folder.path)
     return result
@@ -156,6 +136,46 @@ class _Network:
         classifier.graph.finalize()
 
 
+def _train(
+    config: Namespace,
+    splits: Splits,
+    plan: Plan,
+    network: _Network,
+    folder: RunFolder,
+    facts: dict[str, Any],
+    start: Checkpoint | None,
+    signals: StopSignals,
+    command: str,
+) -> Result:
+    """Does the steps that are left, in the run's folder, and tests the network."""
+    progress = Progress() if start is None else Progress.from_state(start.state)
+    sizes = None if start is None else start.state["log_sizes"]
+    with RunLog(folder.path, network.graph_def, sizes, step=progress.step) as run:
+        if config.resume is not None:
+            _note_resumption(folder, config, facts, progress.step)
+        print(_introduction(config, network.num_parameters, splits, plan))
+        print(f"recurrence: {network.steps.description}")
+        print(f"run folder: {shown(folder.path)}")
+        if config.resume is not None:
+            print(f"resumed after step {progress.step}")
+        sys.stdout.flush()
+        trainer = Trainer(
+            *(config, splits, plan, network.steps, network.session),
+            *(run, network.variables, Checkpoints(folder.path), progress),
+        )
+        trainer.train(signals)
+        if signals.number is not None:
+            raise Interrupted(
+                signals.number,
+                f"after step {progress.step} of {plan.num_steps}, which is saved; go "
+                f"on with: {command}",
+            )
+        result = _test(trainer, network)
+    if signals.number is not None:
+        raise Interrupted(signals.number, "after the end: the run is finished")
+    return result
+
+
 def _test(trainer: Trainer, network: _Network) -> Result:
     """Evaluates the test split, draws the curves and writes the result, that last."""
     config, progress, run = trainer.config, trainer.progress, trainer.run
@@ -177,13 +197,10 @@ def _test(trainer: Trainer, network: _Network) -> Result:
         seconds=trainer.seconds,
         run=run.folder.name,
     )
-    try:
-        if trainer.plan.num_steps:
-            with writing(shown(run.folder / figures.CURVES_FILE)):
-                figures.save_curves(run.folder)
-    finally:
-        run.write_result(result)
-        print(result, flush=True)
+    if trainer.plan.num_steps:
+        figures.save_curves(run.folder)
+    run.write_result(result)
+    print(result, flush=True)
     return result
 
 
@@ -191,8 +208,11 @@ def _finished(folder: Path) -> Result:
     """Says that a run needs no resumption; returns its result."""
     try:
         result = Result.parse((folder / RESULT_FILE).read_text())
-    except ValueError as error:
-        raise UserError(f"{shown(folder / RESULT_FILE)}: {error}")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{shown(folder / RESULT_FILE)}: by it the run is finished, but it cannot "
+            f"be read ({error}); move it away to have --resume write it again"
+        )
     print(f"{shown(folder)}: this run is finished")
     print(result, flush=True)
     return result
@@ -205,35 +225,39 @@ def _find_start(
 
     Says on stderr what a user should know of it.
     """
-    digest = read_config(config.resume).get("data_sha256")
-    if digest != splits.digest:
+    record = read_config(config.resume)
+    if record.get("data_sha256") != splits.digest:
         raise UserError(
             f"--resume {config.resume}: {config.data_dir} holds other data (SHA-256 "
-            f"{splits.digest}) than the run was started with ({digest}); give "
-            "--data-dir the folder with those"
+            f"{splits.digest}) than the run was started with "
+            f"({record.get('data_sha256')}); give --data-dir the folder with those"
         )
     if folder.left_by:
         print(f"{folder.left_by}, left without unlocking the run", file=sys.stderr)
     checkpoints = Checkpoints(folder.path)
-    start, damaged = checkpoints.newest()
-    for line in damaged:
+    start, problems = checkpoints.newest(
+        lambda state: too_short(folder.path, state["log_sizes"])
+    )
+    for line in problems:
         print(line, file=sys.stderr)
     if start is None:
-        if damaged:
-            problem = "no checkpoint is whole"
-        elif (folder.path / METRICS_FILE).exists() and read_metrics(folder.path):
-            problem = f"there is no checkpoint, but {METRICS_FILE} has figures"
-        else:
+        if not checkpoints.has_any():
             return None
-        command = read_config(config.resume).get("command")
-        raise UserError(f"--resume {config.resume}: {problem}; start anew: {command}")
+        words = shlex.split(str(record.get("command")))
+        raise UserError(
+            f"--resume {config.resume}: no checkpoint can be used; start anew: "
+            f"{_as_typed(config.script, words[1:])}"
+        )
     step = start.state["step"]
     epoch, batch = divmod(step, plan.steps_per_epoch)
     position = {"seed": config.seed, "epoch": epoch, "batch": batch}
-    if start.state["position"] != position or step > plan.num_steps:
+    differing = _differing(start.state["options"], options.deciding(config))
+    differing += _differing(start.state["position"], position)
+    if differing or step > plan.num_steps:
         raise UserError(
-            f"{shown(start.prefix)} is of another run: it stands at "
-            f"{start.state['position']}, expected {position}"
+            f"{shown(start.prefix)} is not of the run that config.json tells of: "
+            f"{', '.join(differing) or f'step {step} of {plan.num_steps}'}; restore "
+            "the one that was changed, or start a new run with --init-checkpoint"
         )
     best_step = start.state["best_step"]
     best = start if best_step is None else checkpoints.read(best_step)
@@ -243,6 +267,15 @@ def _find_start(
             print(f"{best}; it was the best, the next best is kept", file=sys.stderr)
         start.state.update(best_step=None, best=None)
     return start
+
+
+def _differing(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What differs between what a checkpoint holds and what the run says, by name."""
+    return [
+        f"{name} is {saved[name]} there and {here[name]} here"
+        for name in sorted(set(saved) & set(here))
+        if saved[name] != here[name]
+    ]
 
 
 def _note_resumption(
@@ -266,19 +299,19 @@ def _note_resumption(
     folder.write_config(record)
 
 
-def _resume_command(script: str, folder: Path) -> str:
-    """What to type to go on with a run."""
+def _as_typed(script: str, words: Sequence[str]) -> str:
+    """What to type to run a script with these arguments."""
     path = f"{script}.py"
     if os.path.basename(sys.argv[0]) == path:
         path = shown(sys.argv[0])
-    return f"python {shlex.quote(path)} --resume {shlex.quote(shown(folder))}"
+    return " ".join(map(shlex.quote, ["python", path, *words]))
 
 
-def _what_is_left(trainer: Trainer, error: UserError, command: str) -> str:
+def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> str:
     """What a run that failed has left behind, and what can be done with it."""
-    newest, _ = trainer.checkpoints.newest()
+    newest, _ = checkpoints.newest()
     if newest is None:
-        return "no checkpoint is left"
+        return "no checkpoint is left: start anew"
     if isinstance(error, Diverged):
         return f"the last good checkpoint is {shown(newest.prefix)}"
     return (

@@ -1,6 +1,7 @@
 """Checkpoints: all of it or nothing, the last few and the best, damage found."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -166,6 +167,66 @@ def test_a_save_that_fails_changes_nothing(error, store, network):
     with pytest.raises(CannotWrite, match="No space|full"):
         store.save({"step": 2}, write, 100, None)
     assert files(store) == before
+
+
+STEPS = 6
+
+
+def save_without_tensorflow(store, step):
+    def write(prefix):
+        for suffix in (module.DATA, module.INDEX):
+            with open(prefix + suffix, "w") as file:
+                file.write(f"{step} " * 100)
+
+    store.save({"step": step}, write, 1000, best_step=1 if step else None)
+
+
+def ends_after(calls, monkeypatch):
+    """Ends the process at the n-th call that changes what a folder lists."""
+
+    def counting(function):
+        def counted(*args, **kwargs):
+            result = function(*args, **kwargs)
+            counting.calls += 1
+            if counting.calls == calls:
+                os._exit(9)
+            return result
+
+        return counted
+
+    counting.calls = 0
+    for name in ("replace", "unlink", "mkdir", "rmdir", "rename"):
+        monkeypatch.setattr(os, name, counting(getattr(os, name)))
+    return counting
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_process_may_end_between_any_two_changes_of_the_folder(tmp_path, monkeypatch):
+    """In a fork, whose first, second, ... change of a folder is its last."""
+    calls = 0
+    status = 9
+    while status:
+        calls += 1
+        store = Checkpoints(tmp_path / str(calls))
+        store.folder.parent.mkdir()
+        child = os.fork()
+        if not child:
+            with monkeypatch.context() as patches:
+                ends_after(calls, patches)
+                for step in range(STEPS):
+                    save_without_tensorflow(store, step)
+            os._exit(0)
+        status = os.WEXITSTATUS(os.waitpid(child, 0)[1])
+        newest, problems = store.newest()
+        assert len(problems) <= 1 and not any("damaged" in line for line in problems)
+        first = newest.state["step"] + 1 if newest else 0
+        assert newest or not store.has_any()
+        for step in range(first, STEPS + 1):
+            save_without_tensorflow(store, step)
+        assert store.steps() == [1, 4, 5, 6]
+        assert store.newest() == (store.read(6), [])
+        assert len(os.listdir(store.folder)) == 2 + 3 * 4  # with the two pointers
+    assert calls > 60
 
 
 def test_room_is_made_sure_of_before_tensorflow_writes(store, network):

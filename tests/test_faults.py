@@ -44,7 +44,7 @@ def check_whole(folder):
     assert not list(folder.rglob("*.partial")) + list(folder.rglob("partial"))
 
 
-def check_goes_on(name, folder, capsys):
+def check_goes_on(name, folder):
     """The run can be resumed: the next signal stops it in order again."""
     before, _ = Checkpoints(folder).newest()
     with start([f"{name}.py", "--resume", str(folder)]) as process:
@@ -61,7 +61,7 @@ def check_goes_on(name, folder, capsys):
 @EACH_SCRIPT
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
-    name, number, endless, tmp_path, capsys
+    name, number, endless, tmp_path
 ):
     with start([f"{name}.py", *endless]) as process:
         folder = wait_for_checkpoint(tmp_path / "logs", name)
@@ -147,7 +147,7 @@ def test_signals_are_as_before_after_a_run(small):
 
 
 @pytest.mark.parametrize("size, resumable", [(3_000, False), (100_000, True)])
-def test_a_file_size_limit_is_one_line(size, resumable, endless, tmp_path, capsys):
+def test_a_file_size_limit_is_one_line(size, resumable, endless, tmp_path):
     """Too small for the first checkpoint; or for the events, after a while."""
 
     def limit():
@@ -161,9 +161,9 @@ def test_a_file_size_limit_is_one_line(size, resumable, endless, tmp_path, capsy
     if resumable:
         assert "go on from step " in err
         check_whole(folder)
-        check_goes_on("train_rnn", folder, capsys)
+        check_goes_on("train_rnn", folder)
     else:
-        assert err.endswith("; no checkpoint is left\n")
+        assert err.endswith("; no checkpoint is left: start anew\n")
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)])
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless, capsys):
+def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless):
     argv = [*endless, "--log-dir", str(small_disk / "logs")]
     with start(["train_lstm.py", *argv]) as process:
         folder = wait_for_checkpoint(small_disk / "logs", "train_lstm")
@@ -190,15 +190,48 @@ def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless, capsys):
     assert re.fullmatch(r"error: .* cannot be written \(.*\); .* go on from .*\n", err)
     check_whole(folder)
     subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
-    check_goes_on("train_lstm", folder, capsys)
+    check_goes_on("train_lstm", folder)
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_line(small_disk, small):
-    (small_disk / "filler").write_bytes(bytes(590_000))
-    with start(["train_rnn.py", *small, "--log-dir", str(small_disk)]) as process:
+def test_a_disk_that_is_full_from_the_start_is_one_line(small, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+
+    with start(["train_rnn.py", *small], preexec_fn=limit) as process:
         _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert re.fullmatch(r"error: .* cannot be written \(.*\).*\n", err)
+    assert re.fullmatch(
+        r"error: .*config.json: cannot be written \(File too large\); nothing was "
+        r"trained: mend that, or give another --log-dir\n",
+        err,
+    )
+    assert run_folders(tmp_path / "logs", "train_rnn") == []
+
+
+def test_signals_that_were_ignored_stay_so(small, tmp_path):
+    """As with nohup, or in a shell after trap '' INT."""
+
+    def ignore():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    argv = [*small, "--steps", "300", "--evaluate-every", "never"]
+    with start(["train_rnn.py", *argv], preexec_fn=ignore) as process:
+        wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines()[-1].startswith("result ")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_one_line(small):
+    command = [sys.executable, str(PROJECT_DIR / "train_rnn.py"), *small]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert process.returncode == 2
+    assert process.stderr == "error: [Errno 28] No space left on device\n"
 
 
 def test_a_folder_that_vanishes_is_one_line(endless, tmp_path):
@@ -206,7 +239,7 @@ def test_a_folder_that_vanishes_is_one_line(endless, tmp_path):
         wait_for_checkpoint(tmp_path / "logs", "train_gru_pixel")
         shutil.rmtree(str(tmp_path / "logs"), ignore_errors=True)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.returncode == 2, err
     assert re.fullmatch(r"error: .* cannot be written \(.*\); .*\n", err)
     assert not (tmp_path / "logs").exists()
 

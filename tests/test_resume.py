@@ -1,18 +1,21 @@
 """Runs that stop and go on: the same to the bit, refused where they would not be."""
 
 import json
+import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from conftest import write_small_data
 from scripts import EACH_SCRIPT, main, run_folders
+from test_checkpoints import Network
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
 from seqmnist import training
-from seqmnist.checkpoints import Checkpoints
+from seqmnist.checkpoints import SUFFIXES, Checkpoints
 from seqmnist.run_log import Result
 
 
@@ -262,7 +265,9 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
         ("units", 0, "--units: found '0'; expected a whole number from 1 to 4096"),
         ("units", None, "--units: found 'None'"),
         ("learning_rate", "fast", "--learning-rate: found 'fast'"),
-        ("view", ["rows", "pixels"], "unrecognized arguments: pixels"),
+        ("view", ["rows"], "--view: invalid choice"),
+        ("preset", "a b", "--preset: invalid choice: 'a b'"),
+        ("environment", "x", "config.json cannot be read (not what a run writes)"),
         ("evaluate_splits", [], "--evaluate-splits: expected at least one argument"),
         ("steps", None, "config.json has no length of the run"),
     ],
@@ -328,47 +333,127 @@ def test_without_a_whole_checkpoint_nothing_is_touched(half, capsys):
     assert main("train_rnn", ["--resume", str(half)]) == 2
     err = capsys.readouterr().err
     assert err.splitlines()[-1].startswith("error: --resume ")
-    assert "no checkpoint is whole; start anew: train_rnn.py --data-dir" in err
+    assert "no checkpoint can be used; start anew: python " in err
     assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_at_the_beginning(
     argv, half, tmp_path, capsys
 ):
+    """Also when the kill came between two of the first checkpoint's files."""
     expected = untouched("train_rnn", argv, tmp_path)
-    shutil.rmtree(half / "checkpoints")
+    for path in (half / "checkpoints").glob("model.ckpt-*.json"):
+        path.unlink()
     capsys.readouterr()
-    line = refused(["--resume", str(half)], capsys)
-    assert "there is no checkpoint, but metrics.csv has figures; start anew: " in line
+    assert main("train_rnn", ["--resume", str(half)]) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "holds what was logged, but there is no checkpoint to go on from" in err
     (half / "metrics.csv").write_text("step,epo")  # as the kill may have left it
+    for split in ("train", "validation", "test"):
+        for path in (half / split).iterdir():
+            path.write_bytes(b"")
     assert main("train_rnn", ["--resume", str(half)]) == 0
     assert "resumed after step 0\n" in capsys.readouterr().out
     assert differences(expected, fingerprint(half)) == []
 
 
-def test_a_checkpoint_of_another_run_is_refused(half, argv, tmp_path, capsys):
-    other = [*argv, "--units", "6", "--log-dir", str(tmp_path / "other")]
-    assert main("train_rnn", other) == 0
-    (folder,) = run_folders(tmp_path / "other", "train_rnn")
-    shutil.rmtree(half / "checkpoints")
-    shutil.copytree(folder / "checkpoints", half / "checkpoints")
+def test_a_checkpoint_of_another_network_or_run_is_refused(half, capsys):
+    store = Checkpoints(half)
+    checkpoint = store.read(22)
+    state = {name: v for name, v in checkpoint.state.items() if name != "files"}
+    files = {s: (store.folder / f"model.ckpt-22{s}").read_bytes() for s in SUFFIXES}
+
+    def write(prefix):
+        for suffix in SUFFIXES[:2]:
+            Path(prefix + suffix).write_bytes(files[suffix])
+
+    state["position"]["seed"] = 3
+    store.save(state, write, 1000, None)
+    line = refused(["--resume", str(half)], capsys)
+    assert "is not of the run that config.json tells of: seed is 3 there and 0" in line
+    state["position"]["seed"] = 0
+    store.save(state, Network(units=6).fill(1).variables.write, 1000, None)
     before = (half / "metrics.csv").read_text()
-    capsys.readouterr()
     line = refused(["--resume", str(half)], capsys)
-    assert (
-        "model.ckpt-40 is a checkpoint of another network: dense/kernel is [6, 10]"
-        in line
-    )
-    assert "rnn/basic_rnn_cell/kernel/Adam_1 is [34, 6] there and [33, 5] here" in line
+    assert "model.ckpt-22 is a checkpoint of another network: " in line
+    assert "kernel is [2, 6] there and missing here" in line
+    assert "rnn/basic_rnn_cell/kernel is missing there and [33, 5] here" in line
     assert (half / "metrics.csv").read_text() == before
-    seeded = [*argv, "--seed", "3", "--log-dir", str(tmp_path / "seeded")]
-    assert main("train_rnn", seeded) == 0
-    (folder,) = run_folders(tmp_path / "seeded", "train_rnn")
-    shutil.rmtree(half / "checkpoints")
-    shutil.copytree(folder / "checkpoints", half / "checkpoints")
-    capsys.readouterr()
+    store.save(state, write, 1000, None)
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+
+
+def test_a_valid_value_in_the_configuration_that_is_not_the_runs_is_told(half, capsys):
+    record = json.loads((half / "config.json").read_text())
+    record["learning_rate"], record["units"] = 0.1, 5
+    (half / "config.json").write_text(json.dumps(record))
     line = refused(["--resume", str(half)], capsys)
-    assert "is of another run: it stands at {" in line and "'seed': 3" in line
+    assert "tells of: learning_rate is 0.001 there and 0.1 here; restore" in line
+
+
+def test_a_log_that_was_shortened_is_named_and_an_older_checkpoint_used(
+    argv, half, tmp_path, capsys
+):
+    expected = untouched("train_rnn", argv, tmp_path)
+    state = Checkpoints(half).read(20).state
+    size = state["log_sizes"]["metrics.csv"]
+    os.truncate(str(half / "metrics.csv"), size)
+    capsys.readouterr()
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    out, err = capsys.readouterr()
+    assert "model.ckpt-22 does not fit: metrics.csv has " in err
+    assert "resumed after step 20\n" in out
+    assert differences(expected, fingerprint(half)) == []
+
+
+def test_a_refused_run_is_left_as_it_was(half, capsys):
+    (half / "metrics.csv").write_text("")
+    before = {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
+    assert main("train_rnn", ["--resume", str(half)]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert "no checkpoint can be used" in err[-1] and len(err) == 4
+    assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
+
+
+def test_files_of_others_are_left_alone(half):
+    (half / "mine").mkdir()
+    mine = half / "mine" / "events.out.tfevents.1.mine"
+    mine.write_text("mine")
+    (half / "train" / "events.out.tfevents.1.vm.7").write_text("")
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    assert mine.read_text() == "mine"
+
+
+def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused(half, capsys):
+    moved = half.with_name("a[1]")
+    half.rename(moved)
+    line = refused(["--resume", str(moved)], capsys)
+    assert "--resume: TensorFlow reads no checkpoint below" in line
+
+
+def test_paths_are_recorded_whatever_the_folder(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = [*small, "--log-dir", "there"]
+    assert main("train_rnn", argv) == 0
+    (folder,) = run_folders(tmp_path / "there", "train_rnn")
+    record = json.loads((folder / "config.json").read_text())
+    assert record["log_dir"] == str(tmp_path / "there")
+
+
+def test_curves_that_cannot_be_drawn_leave_the_run_unfinished(half, capsys):
+    (half / "curves.png").mkdir()
+    assert main("train_rnn", ["--resume", str(half)]) == 2
+    assert "curves.png: cannot be written" in capsys.readouterr().err
+    assert not (half / "result.txt").exists()
+    (half / "curves.png").rmdir()
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    assert (half / "result.txt").exists() and (half / "curves.png").is_file()
+
+
+def test_a_result_that_cannot_be_read_is_told(half, capsys):
+    (half / "result.txt").write_text("junk")
+    line = refused(["--resume", str(half)], capsys)
+    assert "result.txt: by it the run is finished, but it cannot be read" in line
 
 
 def test_what_changed_since_the_start_is_said(half, capsys):

@@ -93,9 +93,9 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 def test_a_log_dir_that_cannot_do_is_told_before_anything_is_made(name, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="^--log-dir: .*; give a folder "):
-        check_log_dir(str(tmp_path / name))
+        check_log_dir(str(tmp_path / name), "train_rnn")
     assert os.listdir(tmp_path) == ["file"]
-    check_log_dir(str(tmp_path / "not" / "yet" / "there"))
+    check_log_dir(str(tmp_path / "not" / "yet" / "there"), "train_rnn")
     assert os.listdir(tmp_path) == ["file"]
 
 
@@ -108,7 +108,11 @@ def test_the_configuration_reads_back(tmp_path):
         }
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", "\udcff", '{"script": '])
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{", "[]", "\udcff", '{"script": ', "[" * 10**5, '{"resumed": 5}'],
+    ids=range(8),
+)
 def test_a_folder_without_a_configuration_is_no_run(text, tmp_path):
     if text is not None:
         content = text.encode(errors="surrogateescape")

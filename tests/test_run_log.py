@@ -154,13 +154,30 @@ def test_a_log_that_goes_on_is_cut_to_where_it_was(tmp_path):
     assert starts == [11]
 
 
-def test_a_log_that_starts_anew_is_emptied(tmp_path):
+def test_a_log_that_starts_anew_may_hold_no_figures(tmp_path):
     graph_def = tf.Graph().as_graph_def()
-    for _ in range(2):
+    for _ in range(2):  # the second one finds a header and a graph
         with RunLog(tmp_path, graph_def) as run:
-            filled(run)
-    assert len(read_metrics(tmp_path)) == 1
-    assert events(tmp_path / "train") == [(10, "loss", 0.25)]
+            run.sizes()
+    assert read_metrics(tmp_path) == []
+    paths = sorted((tmp_path / "train").iterdir())
+    assert paths[0].stat().st_size == 0 < paths[1].stat().st_size
+    with RunLog(tmp_path, graph_def) as run:
+        for step in range(30):
+            run.add_summary("train", step, loss=0.25)
+    with pytest.raises(UserError, match="holds what was logged, but there is no chec"):
+        RunLog(tmp_path, graph_def)
+    assert len(events(tmp_path / "train")) == 30
+
+
+def test_an_edited_row_is_named(tmp_path):
+    with RunLog(tmp_path, tf.Graph().as_graph_def()) as run:
+        filled(run)
+        run.add_metrics("train", 11, 0.5, tally(0.25, 3, 4), 1.5)
+    path = tmp_path / "metrics.csv"
+    path.write_text(path.read_text().replace("11,0.5", "11,a"))
+    with pytest.raises(UserError, match="metrics.csv: line 3 is not a row of figures"):
+        read_metrics(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "train"])
@@ -173,7 +190,7 @@ def test_a_log_that_was_shortened_is_refused_and_left_as_it_is(name, tmp_path):
         (path,) = path.iterdir()
     path.write_bytes(path.read_bytes()[:-1])
     others = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    message = f"{path.name}: {path.stat().st_size} bytes, expected at least"
+    message = f"{path.name} has {path.stat().st_size} bytes, of "
     with pytest.raises(UserError, match=message):
         RunLog(tmp_path, tf.Graph().as_graph_def(), sizes)
     assert others == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}

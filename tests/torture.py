@@ -156,8 +156,8 @@ def fingerprint(folder):
     for split in ("train", "validation", "test"):
         found[f"events in {split}/"] = list(scalars(folder / split))
     words = read(folder / "result.txt").split()
-    times = ("seconds=", "run=")
-    found["result.txt"] = [word for word in words if not word.startswith(times)]
+    others = ("seconds=", f"run={folder.name}")
+    found["result.txt"] = [word for word in words if not word.startswith(others)]
     return found
 
 
