@@ -77,6 +77,7 @@ def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monke
     for update, other in zip(found[0], expected[0]):
         assert update.loss == pytest.approx(other.loss, rel=1e-4)
         assert update.learning_rate == other.learning_rate
+        assert update.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
     assert [u.correct for u in found[0]] == [u.correct for u in expected[0]]
     assert len(found[0]) == len(expected[0]) == num_steps
     for value, other in zip(found[1], expected[1]):
