@@ -91,7 +91,9 @@ def build_graph(config):
             )
             gradients = optimizer.compute_gradients(loss)  # (gradient, variable) pairs
             gradient_norm = tf.global_norm([gradient for gradient, _ in gradients])
-            train_op = optimizer.apply_gradients(gradients, global_step)
+            # What is told of a step is read before the step changes it.
+            with tf.control_dependencies([learning_rate, gradient_norm]):
+                train_op = optimizer.apply_gradients(gradients, global_step)
 
         return Classifier(
             graph=graph,

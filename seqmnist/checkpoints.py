@@ -255,14 +255,18 @@ class Variables:
         """
         if not self._session.run(self._are_finite):
             raise Diverged("weights are no longer finite")
+        has_failed = True
+
+        def is_wanted(line):
+            return not (has_failed and SAVE_WARNINGS.search(line))
+
         try:
-            with self._session.graph.as_default():  # a Saver refuses eager mode
-                with tf.stderr_held_back(lambda line: not SAVE_WARNINGS.search(line)):
-                    self._saver.save(
-                        *(self._session, prefix),
-                        write_meta_graph=False,
-                        write_state=False,
-                    )
+            # A Saver refuses eager mode.
+            with self._session.graph.as_default(), tf.stderr_held_back(is_wanted):
+                self._saver.save(
+                    self._session, prefix, write_meta_graph=False, write_state=False
+                )
+                has_failed = False
         except (tf.errors.OpError, ValueError) as error:
             # A folder that vanishes meanwhile is a ValueError of the Saver's.
             if isinstance(error, ValueError) and os.path.isdir(os.path.dirname(prefix)):
