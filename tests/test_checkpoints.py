@@ -226,7 +226,7 @@ def test_a_process_may_end_between_any_two_changes_of_the_folder(tmp_path, monke
         assert store.steps() == [1, 4, 5, 6]
         assert store.newest() == (store.read(6), [])
         assert len(os.listdir(store.folder)) == 2 + 3 * 4  # with the two pointers
-    assert calls > 60
+    assert calls > 40  # from Python 3.11 on, where pathlib can be patched, over 60
 
 
 def test_room_is_made_sure_of_before_tensorflow_writes(store, network):
