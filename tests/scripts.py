@@ -1,6 +1,7 @@
 """The scripts as a user runs them, through main([...]) or as processes."""
 
 import importlib
+import signal
 import subprocess
 import sys
 
@@ -15,10 +16,16 @@ def main(name, argv):
     return importlib.import_module(name).main(argv)
 
 
+def hear_ctrl_c():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(argv, **kwargs):
     """Starts a script as a process of its own, from another folder."""
     command = [sys.executable, str(PROJECT_DIR / argv[0]), *argv[1:]]
     kwargs.setdefault("cwd", str(PROJECT_DIR.parent))
+    # A shell may have started the tests in the background, with Ctrl-C ignored.
+    kwargs.setdefault("preexec_fn", hear_ctrl_c)
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

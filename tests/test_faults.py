@@ -11,7 +11,7 @@ import time
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import EACH_SCRIPT, main, run_folders, start
+from scripts import EACH_SCRIPT, hear_ctrl_c, main, run_folders, start
 
 from seqmnist import steps, trainer
 from seqmnist.checkpoints import Checkpoints
@@ -131,6 +131,7 @@ def test_a_signal_in_the_final_evaluation_lets_the_run_finish(
         return evaluate(*args)
 
     monkeypatch.setattr(trainer, "evaluate", signalled)
+    hear_ctrl_c()
     argv = [*small, "--evaluate-every", "never"]
     assert main("train_rnn", argv) == 130
     out, err = capsys.readouterr()
