@@ -24,7 +24,7 @@ test: $(VENV)/installed-tests
 test-tf1: $(VENV_TF1)/installed-tests
 	$(VENV_TF1)/bin/python -m pytest
 
-# Kills runs at random instants and resumes them; half an hour.
+# Kills runs at random instants and resumes them; see README for how long it takes.
 torture: $(VENV)/installed
 	$(VENV)/bin/python tests/torture.py
 

@@ -46,7 +46,6 @@ DATA = ".data-00000-of-00001"
 # In the order in which they take their place; they leave it in the opposite one.
 SUFFIXES = (DATA, INDEX, STATE)
 
-
 # What TensorFlow says on stderr of a save that fails, beside raising an error.
 SAVE_WARNINGS = re.compile(
     r"save_restore|local_rendezvous|checkpoint/save|list of allocated tensors|^\s*$"

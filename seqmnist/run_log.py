@@ -22,7 +22,6 @@ from seqmnist.tally import Tally
 # seconds: time spent in training so far, evaluations left out.
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
-
 # Of each there are events in the folder of this name.
 SPLITS = ("train", "validation", "test")
 
@@ -123,14 +122,16 @@ class RunLog:
         self._files: dict[str, EventFile] = {}
         self._events: dict[tuple[str, ...], Any] = {}
         self._stack = contextlib.ExitStack()
-        self._stack.enter_context(quiet_writers())
         path = folder / METRICS_FILE
-        event = tf.Event(graph_def=graph_def.SerializeToString())
         if sizes is None:
+            event = tf.Event(graph_def=graph_def.SerializeToString())
             _check_unused(folder, event.ByteSize())
-        elif too_short(folder, sizes):
-            raise UserError(f"{shown(folder)}: {too_short(folder, sizes)}")
+        else:
+            problem = too_short(folder, sizes)
+            if problem:
+                raise UserError(f"{shown(folder)}: {problem}")
         _cut(folder, sizes or {})
+        self._stack.enter_context(quiet_writers())
         with writing(shown(path)):
             self._metrics = self._stack.enter_context(path.open("a", newline=""))
         self._rows = csv.writer(self._metrics, lineterminator="\n")
@@ -194,9 +195,10 @@ class RunLog:
         for path in _log_files(self.folder):
             with writing(shown(path)):
                 synchronize(path)
-                found[str(path.relative_to(self.folder))] = path.stat().st_size
-                if written.get(path, path.stat().st_size) != path.stat().st_size:
-                    raise CannotWrite(f"{shown(path)}: was changed by somebody else")
+                size = path.stat().st_size
+            if written.get(path, size) != size:
+                raise CannotWrite(f"{shown(path)}: was changed by somebody else")
+            found[str(path.relative_to(self.folder))] = size
         return found
 
     def _file(self, split: str) -> EventFile:
