@@ -31,7 +31,7 @@ from seqmnist.classifier import (
     seeded_graph,
 )
 from seqmnist.errors import one_line_errors
-from seqmnist.sequences import VIEWS
+from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.training import train_and_evaluate
 
 DEFAULTS = {
@@ -91,20 +91,23 @@ def build_graph(config):
     view = VIEWS[config.view]
     with seeded_graph(config.seed) as graph:
         with tf.name_scope("input"):
-            sequences = tf.placeholder(
-                tf.uint8, [None, view.time_steps, view.input_size], "sequences"
-            )
+            images = tf.placeholder(tf.uint8, [None, *mnist.IMAGE_SHAPE], "images")
             labels = tf.placeholder(tf.int32, [None], "labels")
+
+        with tf.name_scope("view"):
+            sequences = as_sequences(images, view)
             inputs = scale_pixels(sequences)  # [batch_size, time_steps, input_size]
 
-        cell = LSTMCell(config.units, config.forget_bias, name=config.cell_name)
-        outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
-        # outputs      [batch_size, time_steps, num_units]
-        # final_state  c and h, [batch_size, num_units] each
+        with tf.name_scope("cell"):
+            cell = LSTMCell(config.units, config.forget_bias, name=config.cell_name)
+            outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
+            # outputs      [batch_size, time_steps, num_units]
+            # final_state  c and h, [batch_size, num_units] each
 
-        readout = Readout(mnist.NUM_CLASSES, config.readout_init, config.readout_bias)
-        logits = readout(final_state.h)  # [batch_size, num_classes]
-        logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
+        with tf.name_scope("readout"):
+            readout = Readout(config.readout_init, config.readout_bias)
+            logits = readout(final_state.h)  # [batch_size, num_classes]
+            logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
 
         with tf.name_scope("loss"):
             loss = mean_cross_entropy(labels, logits)  # scalar, nats per example
@@ -124,8 +127,9 @@ def build_graph(config):
 
         return Classifier(
             graph=graph,
-            sequences=sequences,
+            images=images,
             labels=labels,
+            inputs=inputs,
             cell=cell,
             logits=logits,
             logits_per_step=logits_per_step,
@@ -133,6 +137,7 @@ def build_graph(config):
             correct_count=correct_count,
             optimizer=optimizer,
             learning_rate=learning_rate,
+            gradients=gradients,
             gradient_norm=gradient_norm,
             train_op=train_op,
             init_op=tf.global_variables_initializer(),

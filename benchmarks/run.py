@@ -30,7 +30,7 @@ sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist import mnist, options  # noqa: E402
 from seqmnist import tf1 as tf  # noqa: E402
-from seqmnist.sequences import VIEWS, as_sequences  # noqa: E402
+from seqmnist.sequences import VIEWS  # noqa: E402
 
 TF1_PYTHON = PROJECT_DIR / ".venv-tf1" / "bin" / "python"
 PEERS = [
@@ -158,7 +158,8 @@ def write_task(workload, path):
         )
     train = mnist.load_splits().train
     count = NUM_BATCHES * workload.batch_size
-    sequences = as_sequences(train.images[:count], VIEWS[workload.view])
+    view = VIEWS[workload.view]
+    sequences = train.images[:count].reshape(count, view.time_steps, view.input_size)
     if workload.time_steps is not None:  # shorter, or each pixel several times
         repeats = -(-workload.time_steps // sequences.shape[1])
         sequences = np.repeat(sequences, repeats, 1)[:, : workload.time_steps]

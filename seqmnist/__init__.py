@@ -4,9 +4,9 @@ Imports point one way, from the scripts down:
 
     train_*.py -> training -> trainer -> steps, checkpoints, run_log   (a run)
                   training -> initial_weights, figures, run_folder, signals
-    train_*.py -> cells, classifier                           (the parts of the graph)
+    train_*.py -> sequences, cells, classifier                (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
-    training   -> plan, batches -> sequences -> mnist -> idx  (NumPy only)
+    training   -> plan, batches -> mnist -> idx               (NumPy only)
     everything -> errors, paths; what needs TensorFlow -> tf1
 
 Importing any of these modules does nothing else: no seed is set, no file is opened and

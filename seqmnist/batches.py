@@ -11,18 +11,17 @@ import numpy as np
 
 from seqmnist.errors import UserError
 from seqmnist.mnist import Split
-from seqmnist.sequences import View, as_sequences
 
 
 class Batch(NamedTuple):
-    """Some examples of a split, as the network reads them.
+    """Some examples of a split.
 
     Attributes:
-        sequences: uint8 `[batch_size, time_steps, input_size]`, 0 to 255.
+        images: uint8 `[batch_size, 28, 28]`, 0 to 255.
         labels: uint8 `[batch_size]`, 0 to 9.
     """
 
-    sequences: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
 
 
@@ -52,7 +51,6 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
 
 def training_batches(
     split: Split,
-    view: View,
     batch_size: int,
     seed: int,
     num_steps: int,
@@ -65,7 +63,6 @@ def training_batches(
 
     Args:
         split: the training split.
-        view: how to read an image.
         batch_size: examples per step, at most the size of the split.
         seed: of the run, 0 to 2**32 - 1.
         num_steps: steps of the whole run.
@@ -77,8 +74,7 @@ def training_batches(
     Raises:
         UserError: the split is smaller than one batch.
     """
-    sequences = as_sequences(split.images, view)
-    num_examples = len(sequences)
+    num_examples = len(split.labels)
     per_epoch = steps_per_epoch(num_examples, batch_size)
     permutation_epoch = -1
     for step in range(first_step, num_steps):
@@ -88,21 +84,19 @@ def training_batches(
             permutation = generator.permutation(num_examples)
             permutation_epoch = epoch
         chosen = permutation[position * batch_size : (position + 1) * batch_size]
-        yield Batch(sequences[chosen], split.labels[chosen])
+        yield Batch(split.images[chosen], split.labels[chosen])
 
 
-def evaluation_batches(split: Split, view: View, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
     """Yields a split in order, each example once, the last batch short if need be.
 
     Args:
         split: the split to evaluate.
-        view: how to read an image.
         batch_size: examples per batch, at least 1.
 
     Yields:
         `Batch`es of `batch_size` examples; the last one of 1 to `batch_size`.
     """
-    sequences = as_sequences(split.images, view)
-    for start in range(0, len(sequences), batch_size):
+    for start in range(0, len(split.labels), batch_size):
         chosen = slice(start, start + batch_size)
-        yield Batch(sequences[chosen], split.labels[chosen])
+        yield Batch(split.images[chosen], split.labels[chosen])

@@ -6,6 +6,7 @@ import zlib
 from collections import namedtuple
 
 from seqmnist import tf1 as tf
+from seqmnist.mnist import NUM_CLASSES
 
 MAX_PIXEL = 255.0
 
@@ -13,8 +14,8 @@ MAX_PIXEL = 255.0
 # `graph`; shapes are given where they are made, in the scripts' `build_graph`.
 Classifier = namedtuple(
     "Classifier",
-    "graph sequences labels cell logits logits_per_step loss correct_count "
-    "optimizer learning_rate gradient_norm train_op init_op",
+    "graph images labels inputs cell logits logits_per_step loss correct_count "
+    "optimizer learning_rate gradients gradient_norm train_op init_op",
 )
 
 
@@ -66,17 +67,17 @@ class Readout:
     `[num_units, num_classes]` and `dense/bias` `[num_classes]`. Calls share them.
 
     Args:
-        num_classes: number of logits.
         kernel_init: "glorot" for Glorot's uniform distribution (Glorot and Bengio
             2010; the default of `tf.layers.dense`), "uniform" for U[0, 1), "normal" for
             a normal distribution of stddev 0.1 truncated at two stddev.
         bias_init: a number, or "uniform" for U[0, 1).
+        num_classes: number of logits.
     """
 
-    def __init__(self, num_classes, kernel_init="glorot", bias_init=0.0):
-        self.num_classes = num_classes
+    def __init__(self, kernel_init="glorot", bias_init=0.0, num_classes=NUM_CLASSES):
         self.kernel_init = kernel_init
         self.bias_init = bias_init
+        self.num_classes = num_classes
 
     def __call__(self, states):
         """Computes the logits.

@@ -14,6 +14,7 @@ from seqmnist.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.paths import DATA_DIR, check_folder
 
 IMAGE_SIZE = 28  # pixels, height and width
+IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE)
 NUM_CLASSES = 10
 VALIDATION_SIZE = 5000  # as the TensorFlow tutorials' reader split it
 
@@ -184,7 +185,7 @@ def read_images(path: Path) -> tuple[np.ndarray, str]:
     """
     images, digest = read_idx(path, {UINT8_CUBE: "images"})
     height, width = images.shape[1:]
-    if (height, width) != (IMAGE_SIZE, IMAGE_SIZE):
+    if (height, width) != IMAGE_SHAPE:
         raise UserError(
             f"{path}: images of {height} x {width} pixels; "
             f"expected {IMAGE_SIZE} x {IMAGE_SIZE}"

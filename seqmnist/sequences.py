@@ -1,17 +1,15 @@
 """The shared reshaping helper: an image as a sequence of rows or of single pixels.
 
 A 28 x 28 image is read from the top left corner in reading order (C order), either as
-28 time steps of 28 pixels or as 784 time steps of one. Both are views of the same
-memory: nothing is copied.
+28 time steps of 28 pixels or as 784 time steps of one.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from seqmnist.mnist import IMAGE_SIZE
+from seqmnist import mnist
+from seqmnist import tf1 as tf
 
 
 class View(NamedTuple):
@@ -29,28 +27,26 @@ class View(NamedTuple):
 
 
 VIEWS = {
-    "rows": View("rows", time_steps=IMAGE_SIZE, input_size=IMAGE_SIZE),
-    "pixels": View("pixels", time_steps=IMAGE_SIZE * IMAGE_SIZE, input_size=1),
+    "rows": View("rows", time_steps=mnist.IMAGE_SIZE, input_size=mnist.IMAGE_SIZE),
+    "pixels": View("pixels", time_steps=mnist.IMAGE_SIZE**2, input_size=1),
 }
 
 
-def as_sequences(images: np.ndarray, view: View) -> np.ndarray:
+def as_sequences(images: Any, view: View) -> Any:
     """Reads images as sequences.
 
     Args:
-        images: `[num_examples, 28, 28]`, any dtype.
+        images: tensor `[batch_size, 28, 28]`, any dtype.
         view: one of `VIEWS`.
 
     Returns:
-        The same values and dtype as `[num_examples, time_steps, input_size]`; a view of
-        `images` where NumPy can make one.
+        The same values and dtype as a tensor `[batch_size, time_steps, input_size]`.
 
     Raises:
-        ValueError: `images` is not `[num_examples, 28, 28]`.
+        ValueError: `images` is not `[batch_size, 28, 28]`.
     """
-    if images.ndim != 3 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(
-            f"images of shape {list(images.shape)}; "
-            f"expected [num_examples, {IMAGE_SIZE}, {IMAGE_SIZE}]"
-        )
-    return images.reshape(-1, view.time_steps, view.input_size)
+    shape = images.shape.as_list()
+    expected = list(mnist.IMAGE_SHAPE)
+    if shape[1:] != expected:
+        raise ValueError(f"images of shape {shape}; expected [None, *{expected}]")
+    return tf.reshape(images, [-1, view.time_steps, view.input_size])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
+from seqmnist import mnist
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
 from seqmnist.classifier import (
@@ -23,6 +24,7 @@ from seqmnist.classifier import (
 )
 from seqmnist.errors import UserError
 from seqmnist.recurrence import EQUATIONS, make_recurrence
+from seqmnist.sequences import VIEWS, as_sequences
 
 # A part of a batch with fewer values per time step is not worth a core of its own.
 MIN_PART = 4_000
@@ -86,16 +88,17 @@ class PlainSteps:
             Update(*session.run(fetches, self._feed(batch))[:4]) for batch in batches
         ]
 
-    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int]:
-        """Mean loss of a batch, and how many are classified correctly."""
-        fetches = [self.classifier.loss, self.classifier.correct_count]
-        loss, correct = session.run(fetches, self._feed(batch))
-        return loss, correct
+    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
+        """Mean loss of a batch, how many are classified correctly, and the logits."""
+        classifier = self.classifier
+        fetches = [classifier.loss, classifier.correct_count, classifier.logits]
+        loss, correct, logits = session.run(fetches, self._feed(batch))
+        return loss, correct, logits
 
     def _feed(self, batch):
         """The feed for a batch."""
         classifier = self.classifier
-        return {classifier.sequences: batch.sequences, classifier.labels: batch.labels}
+        return {classifier.images: batch.images, classifier.labels: batch.labels}
 
 
 class FastSteps:
@@ -120,7 +123,7 @@ class FastSteps:
         self.config = config
         cores = _num_cores()
         self.session_config = _session_config()
-        _, self._time_steps, self._input_size = classifier.sequences.shape.as_list()
+        self._view = view = VIEWS[config.view]
         units = classifier.cell.num_units
         # The cell's, then the readout's kernel and bias, as build_graph makes them.
         self._weights = classifier.graph.get_collection(
@@ -128,7 +131,7 @@ class FastSteps:
         )
         # Two operations per multiply-add, forwards and twice that backwards.
         num_values = sum(int(np.prod(w.shape.as_list())) for w in self._weights[:-2])
-        operations = 3 * 2 * num_values * self._time_steps * config.batch_size
+        operations = 3 * 2 * num_values * view.time_steps * config.batch_size
         self.max_updates = int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
         self._part_sizes = _part_sizes(config.batch_size, units, cores)
         self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, units, cores)
@@ -150,35 +153,33 @@ class FastSteps:
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
         """Does one update per batch; at most `max_updates`."""
-        sequences = _filled(np.stack([b.sequences for b in batches]), self.max_updates)
+        images = _filled(np.stack([b.images for b in batches]), self.max_updates)
         labels = _filled(np.stack([b.labels for b in batches]), self.max_updates)
         feed = {
-            self._sequences: sequences,
+            self._images: images,
             self._labels: labels,
             self._num_updates: len(batches),
         }
         values = session.run(self._updates, feed)
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
-    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int]:
-        """Mean loss of a batch, and how many are classified correctly."""
+    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
+        """Mean loss of a batch, how many are classified correctly, and the logits."""
         count = len(batch.labels)
         size = sum(self._evaluation_sizes)
         feed = {
-            self._evaluation_sequences: _filled(batch.sequences, size),
+            self._evaluation_images: _filled(batch.images, size),
             self._evaluation_labels: _filled(batch.labels, size),
             self._evaluation_count: count,
         }
-        loss, correct = session.run(self._evaluation, feed)
-        return loss / count, correct
+        loss, correct, logits = session.run(self._evaluation, feed)
+        return loss / count, correct, logits[:count]
 
     def _build_update(self):
         """Builds the graph of up to `max_updates` updates."""
         config, optimizer = self.config, self.classifier.optimizer
         shape = [self.max_updates, config.batch_size]
-        self._sequences = tf.placeholder(
-            tf.uint8, [*shape, self._time_steps, self._input_size], "sequences"
-        )
+        self._images = tf.placeholder(tf.uint8, [*shape, *mnist.IMAGE_SHAPE], "images")
         self._labels = tf.placeholder(tf.int32, shape, "labels")
         self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
         is_whole = len(self._part_sizes) == 1
@@ -199,20 +200,17 @@ class FastSteps:
         if not is_whole:
             apply = tf.function(apply, jit_compile=True, autograph=False)
 
-        def update(sequences, labels):
+        def update(images, labels):
             weights = [w.read_value() for w in self._weights]
-            sequences = tf.split(sequences, self._part_sizes)
+            images = tf.split(images, self._part_sizes)
             labels = tf.split(labels, self._part_sizes)
             return apply(
-                *[
-                    part(*args, *weights)
-                    for part, *args in zip(parts, sequences, labels)
-                ]
+                *[part(*args, *weights) for part, *args in zip(parts, images, labels)]
             )
 
-        def updates(sequences, labels, num_updates):
+        def updates(images, labels, num_updates):
             def step(k, *arrays):
-                values = update(tf.gather(sequences, k), tf.gather(labels, k))
+                values = update(tf.gather(images, k), tf.gather(labels, k))
                 return [k + 1, *[a.write(k, v) for a, v in zip(arrays, values)]]
 
             arrays = [
@@ -225,20 +223,15 @@ class FastSteps:
             return [array.stack() for array in arrays]
 
         compiled = tf.function(updates, jit_compile=is_whole, autograph=False)
-        self._updates = compiled(self._sequences, self._labels, self._num_updates)
+        self._updates = compiled(self._images, self._labels, self._num_updates)
 
     def _make_part(self, index, is_whole):
         """Makes the function that computes a part's share of loss and gradients."""
-        recurrence = make_recurrence(
-            self.classifier.cell,
-            self._time_steps,
-            self._part_sizes[index],
-            self._input_size,
-        )
+        recurrence = self._make_recurrence(self._part_sizes[index])
         scratch = recurrence.make_scratch(f"part{index}")
         batch_size = self.config.batch_size
 
-        def part(sequences, labels, *weights):
+        def part(images, labels, *weights):
             *cell_weights, kernel, bias = weights
 
             def head(output):
@@ -248,7 +241,7 @@ class FastSteps:
                 correct = count_correct(labels, logits)
                 return [loss, correct, *gradients[1:]], gradients[0]
 
-            inputs = scale_pixels(sequences)
+            inputs = self._inputs(images)
             results, gradients = recurrence.train(cell_weights, inputs, scratch, head)
             loss, correct, *readout_gradients = results
             return [loss, correct, *gradients, *readout_gradients]
@@ -260,19 +253,17 @@ class FastSteps:
     def _build_evaluation(self):
         """Builds the graph that evaluates a batch."""
         sizes = self._evaluation_sizes
-        self._evaluation_sequences = tf.placeholder(
-            tf.uint8, [sum(sizes), self._time_steps, self._input_size], "sequences"
+        self._evaluation_images = tf.placeholder(
+            tf.uint8, [sum(sizes), *mnist.IMAGE_SHAPE], "images"
         )
         self._evaluation_labels = tf.placeholder(tf.int32, [sum(sizes)], "labels")
         self._evaluation_count = tf.placeholder(tf.int32, [], "count")
 
-        def part(sequences, labels, count, *weights):
+        def part(images, labels, count, *weights):
             *cell_weights, kernel, bias = weights
-            size = sequences.shape[0]
-            recurrence = make_recurrence(
-                self.classifier.cell, self._time_steps, size, self._input_size
-            )
-            output = recurrence.final_output(cell_weights, scale_pixels(sequences))
+            size = images.shape[0]
+            recurrence = self._make_recurrence(size)
+            output = recurrence.final_output(cell_weights, self._inputs(images))
             logits = tf.matmul(output, kernel) + bias
             is_counted = tf.range(size) < count
             losses = tf.where(
@@ -280,18 +271,30 @@ class FastSteps:
             )
             # No logit is the largest at label -1.
             labels = tf.where(is_counted, labels, tf.fill([size], -1))
-            return tf.reduce_sum(losses), count_correct(labels, logits)
+            return tf.reduce_sum(losses), count_correct(labels, logits), logits
 
         compiled = tf.function(part, jit_compile=True, autograph=False)
         weights = [w.read_value() for w in self._weights]
-        sequences = tf.split(self._evaluation_sequences, sizes)
+        images = tf.split(self._evaluation_images, sizes)
         labels = tf.split(self._evaluation_labels, sizes)
         starts = np.cumsum([0, *sizes[:-1]])
         values = [
             compiled(*args, self._evaluation_count - start, *weights)
-            for start, *args in zip(starts, sequences, labels)
+            for start, *args in zip(starts, images, labels)
         ]
-        self._evaluation = [_add(terms) for terms in zip(*values)]
+        losses, correct, logits = zip(*values)
+        self._evaluation = [_add(losses), _add(correct), tf.concat(logits, 0)]
+
+    def _make_recurrence(self, batch_size):
+        """The cell's recurrence over so many images."""
+        view = self._view
+        return make_recurrence(
+            self.classifier.cell, view.time_steps, batch_size, view.input_size
+        )
+
+    def _inputs(self, images):
+        """What the network reads, as `build_graph` has it."""
+        return scale_pixels(as_sequences(images, self._view))
 
 
 def _session_config():

@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from seqmnist import options
@@ -19,30 +20,32 @@ from seqmnist.mnist import Split, Splits
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
 from seqmnist.run_log import RunLog
-from seqmnist.sequences import VIEWS, View
 from seqmnist.signals import StopSignals
 from seqmnist.steps import Update
 from seqmnist.tally import Tally
 
 
-def evaluate(session: Any, steps: Any, split: Split, view: View, size: int) -> Tally:
+def evaluate(
+    session: Any, steps: Any, split: Split, size: int
+) -> tuple[Tally, np.ndarray]:
     """Evaluates a whole split, its last short batch included.
 
     Args:
         session: a session with the weights.
         steps: of the classifier, as `make_steps` makes them.
         split: the examples, at least one.
-        view: how to read an image.
         size: examples per batch.
 
     Returns:
-        The tally of all examples of the split.
+        The tally of all examples of the split; their logits, float32
+        `[num_examples, num_classes]`.
     """
-    tally = Tally()
-    for batch in evaluation_batches(split, view, size):
-        loss, correct = steps.evaluate(session, batch)
+    tally, logits = Tally(), []
+    for batch in evaluation_batches(split, size):
+        loss, correct, values = steps.evaluate(session, batch)
         tally.add(loss, correct, len(batch.labels))
-    return tally
+        logits.append(values)
+    return tally, np.concatenate(logits)
 
 
 class Trainer:
@@ -85,7 +88,6 @@ class Trainer:
         self.variables = variables
         self.checkpoints = checkpoints
         self.progress = progress
-        self.view = VIEWS[config.view]
         self.paused = 0.0  # seconds spent in evaluations since `started`
         self.started = self.saved = time.perf_counter()
         self.saved_step: int | None = None
@@ -105,7 +107,6 @@ class Trainer:
         progress, total = self.progress, self.plan.num_steps
         batches = training_batches(
             self.splits.train,
-            self.view,
             self.config.batch_size,
             self.config.seed,
             total,
@@ -136,11 +137,10 @@ class Trainer:
     def evaluate(self, split: str) -> Tally:
         """Evaluates a split by name and keeps its figures for this step."""
         started = time.perf_counter()
-        tally = evaluate(
+        tally, _ = evaluate(
             self.session,
             self.steps,
             getattr(self.splits, split),
-            self.view,
             self.config.evaluation_batch_size,
         )
         self.paused += time.perf_counter() - started

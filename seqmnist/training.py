@@ -30,7 +30,7 @@ from seqmnist.run_folder import (
     read_config,
 )
 from seqmnist.run_log import Result, RunLog, too_short
-from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.sequences import VIEWS
 from seqmnist.signals import StopSignals
 from seqmnist.steps import make_steps
 from seqmnist.trainer import Trainer
@@ -322,8 +322,7 @@ def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> s
 def _prediction(config: Namespace, splits: Splits, network: _Network) -> str:
     """Actual label, logits and predicted label of a test image, as three lines."""
     index, test, classifier = config.predict, splits.test, network.classifier
-    sequences = as_sequences(test.images[index : index + 1], VIEWS[config.view])
-    feed = {classifier.sequences: sequences}
+    feed = {classifier.images: test.images[index : index + 1]}
     logits = network.session.run(classifier.logits, feed)[0]
     return (
         f"test image {index}: actual label {test.labels[index]}\n"

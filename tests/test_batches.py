@@ -6,9 +6,7 @@ import pytest
 from seqmnist.batches import evaluation_batches, steps_per_epoch, training_batches
 from seqmnist.errors import UserError
 from seqmnist.mnist import Split
-from seqmnist.sequences import VIEWS
 
-ROWS = VIEWS["rows"]
 NUM_EXAMPLES = 23
 
 
@@ -24,7 +22,7 @@ def labels_of(batches):
 
 
 def test_an_epoch_sees_no_example_twice(split):
-    batches = list(training_batches(split, ROWS, 4, seed=0, num_steps=10))
+    batches = list(training_batches(split, 4, seed=0, num_steps=10))
     for epoch in (batches[:5], batches[5:]):
         seen = np.concatenate([batch.labels for batch in epoch])
         assert len(seen) == len(set(seen)) == 20
@@ -32,20 +30,20 @@ def test_an_epoch_sees_no_example_twice(split):
 
 
 def test_images_keep_their_labels(split):
-    for batch in training_batches(split, ROWS, 4, seed=3, num_steps=7):
-        assert batch.sequences.shape == (4, 28, 28)
-        np.testing.assert_array_equal(batch.sequences[:, 9, 9], batch.labels)
+    for batch in training_batches(split, 4, seed=3, num_steps=7):
+        assert batch.images.shape == (4, 28, 28)
+        np.testing.assert_array_equal(batch.images[:, 9, 9], batch.labels)
 
 
 def test_over_epochs_every_example_has_its_turn(split):
-    batches = training_batches(split, ROWS, 4, seed=0, num_steps=50)
+    batches = training_batches(split, 4, seed=0, num_steps=50)
     seen = np.concatenate([batch.labels for batch in batches])
     assert set(seen) == set(range(NUM_EXAMPLES))
 
 
 def test_the_seed_decides_the_order(split):
     def order(seed):
-        return labels_of(training_batches(split, ROWS, 4, seed, num_steps=9))
+        return labels_of(training_batches(split, 4, seed, num_steps=9))
 
     assert order(1) == order(1)
     assert order(1) != order(2)
@@ -53,7 +51,7 @@ def test_the_seed_decides_the_order(split):
 
 
 def test_the_order_is_the_same_in_every_numpy_version(split):
-    batches = training_batches(split, ROWS, 5, seed=7, num_steps=6)
+    batches = training_batches(split, 5, seed=7, num_steps=6)
     assert labels_of(batches)[::5] == GOLDEN_BATCHES
 
 
@@ -63,12 +61,10 @@ GOLDEN_BATCHES = [[20, 7, 15, 9, 17], [12, 18, 7, 17, 13]]
 
 def test_evaluation_sees_every_example_once_in_order(split):
     for size in (1, 4, 22, 23, 24, 500):
-        batches = list(evaluation_batches(split, ROWS, size))
+        batches = list(evaluation_batches(split, size))
         assert [x for b in labels_of(batches) for x in b] == list(range(NUM_EXAMPLES))
         assert all(len(batch.labels) == size for batch in batches[:-1])
-        np.testing.assert_array_equal(
-            batches[-1].sequences[:, 0, 0], batches[-1].labels
-        )
+        np.testing.assert_array_equal(batches[-1].images[:, 0, 0], batches[-1].labels)
 
 
 def test_an_epoch_is_the_full_batches():

@@ -73,7 +73,7 @@ def test_pixels_are_scaled_to_the_unit_interval():
 @pytest.mark.parametrize("kernel_init", ["glorot", "uniform", "normal"])
 def test_readout_kernel_starts_as_it_is_told(kernel_init):
     with seeded_graph(0) as graph:
-        Readout(10, kernel_init)(tf.zeros([1, 400]))
+        Readout(kernel_init)(tf.zeros([1, 400]))
         kernel, _ = tf.trainable_variables()
         init_op = tf.global_variables_initializer()
         with tf.Session(graph=graph) as session:
@@ -91,7 +91,7 @@ def test_readout_kernel_starts_as_it_is_told(kernel_init):
 def test_readout_bias_starts_as_it_is_told():
     for bias_init, low, high in ((0.1, 0.1, 0.1), (0.0, 0, 0), ("uniform", 0, 1)):
         with seeded_graph(0) as graph:
-            Readout(10, "glorot", bias_init)(tf.zeros([1, 4]))
+            Readout("glorot", bias_init)(tf.zeros([1, 4]))
             _, bias = tf.trainable_variables()
             init_op = tf.global_variables_initializer()
             with tf.Session(graph=graph) as session:
@@ -105,7 +105,7 @@ def test_readout_bias_starts_as_it_is_told():
 def test_readout_of_every_time_step_is_the_readout_of_each():
     states = np.random.RandomState(0).randn(3, 5, 4).astype(np.float32)
     with seeded_graph(0) as graph:
-        readout = Readout(2)
+        readout = Readout(num_classes=2)
         every, last = readout(tf.constant(states)), readout(tf.constant(states[:, -1]))
         assert [v.op.name for v in tf.trainable_variables()] == [
             "dense/kernel",

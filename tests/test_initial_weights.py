@@ -7,7 +7,7 @@ import reference
 from seqmnist import initial_weights
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
-from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.sequences import VIEWS
 
 NETWORKS = pytest.mark.parametrize("name", reference.NETWORKS)
 
@@ -46,8 +46,7 @@ def logits_after_loading(parse, name, path, images):
         initial_weights.load_weights(
             str(path), tf.trainable_variables(), config.cell_name, session
         )
-        sequences = as_sequences(images, VIEWS[config.view])
-        return session.run(classifier.logits, {classifier.sequences: sequences})
+        return session.run(classifier.logits, {classifier.images: images})
 
 
 @NETWORKS
@@ -70,7 +69,7 @@ def test_a_checkpoint_of_tf1s_own_cells_predicts_the_same(
     config = parse(network.script, ["--preset", network.preset])
     view = VIEWS[config.view]
     images = splits.test.images[:20]
-    pixels = as_sequences(images, view) / np.float32(255)
+    pixels = images.reshape(20, view.time_steps, view.input_size) / np.float32(255)
     cells = tf.nn.rnn_cell
     with tf.Graph().as_default(), tf.Session() as session:
         inputs = tf.placeholder(tf.float32, [None, view.time_steps, view.input_size])

@@ -252,9 +252,8 @@ def fingerprint(script, argv, parse):
     """What a graph starts from and comes to: initial sums, loss after 4 steps."""
     config = parse(script, ["--readout-bias", "0", "--view", "rows", *argv])
     classifier = script.build_graph(config)
-    shape = [2, *classifier.sequences.shape.as_list()[1:]]
-    pixels = np.arange(np.prod(shape)).reshape(shape) % 251
-    feed = {classifier.sequences: pixels.astype(np.uint8), classifier.labels: [3, 8]}
+    pixels = np.arange(2 * 784).reshape(2, 28, 28) % 251
+    feed = {classifier.images: pixels.astype(np.uint8), classifier.labels: [3, 8]}
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         variables = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)

@@ -14,19 +14,17 @@ import reference
 
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
-from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.steps import make_steps
 
 
-def reference_batches(network, config, splits, count):
+def reference_batches(network, splits, count):
     """The batches that the reference was made with."""
-    sequences = as_sequences(splits.train.images, VIEWS[config.view])
     size = network.batch_size
     for i in range(count):
         chosen = slice(
             reference.FIRST_IMAGE + i * size, reference.FIRST_IMAGE + (i + 1) * size
         )
-        yield Batch(sequences[chosen], splits.train.labels[chosen])
+        yield Batch(splits.train.images[chosen], splits.train.labels[chosen])
 
 
 def relative_difference(found, expected):
@@ -53,9 +51,9 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
             weights[ours].load(expected["init/" + theirs], session)
 
         count = len(expected["losses"])
-        batches = list(reference_batches(network, config, splits, count))
+        batches = list(reference_batches(network, splits, count))
         feed = {
-            classifier.sequences: batches[0].sequences,
+            classifier.images: batches[0].images,
             classifier.labels: batches[0].labels,
         }
         values = session.run(gradients, feed)
@@ -77,7 +75,7 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
         test = splits.test.images[: reference.NUM_TEST]
         logits = session.run(
             classifier.logits,
-            {classifier.sequences: as_sequences(test, VIEWS[config.view])},
+            {classifier.images: test},
         )
     assert relative_difference(logits, expected["test_logits"]) < 1e-3
 
@@ -95,9 +93,9 @@ def test_a_wrong_learning_rate_is_noticed(splits, parse):
             theirs = network.names[variable.op.name]
             variable.load(expected["init/" + theirs], session)
         losses = []
-        for batch in reference_batches(network, config, splits, 50):
+        for batch in reference_batches(network, splits, 50):
             feed = {
-                classifier.sequences: batch.sequences,
+                classifier.images: batch.images,
                 classifier.labels: batch.labels,
             }
             losses.append(session.run([classifier.train_op, classifier.loss], feed)[1])

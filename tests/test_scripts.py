@@ -255,8 +255,8 @@ def test_evaluation_batch_size_is_used(small, monkeypatch):
     sizes = []
     evaluation_batches = trainer.evaluation_batches
 
-    def recording(split, view, size):
-        for batch in evaluation_batches(split, view, size):
+    def recording(split, size):
+        for batch in evaluation_batches(split, size):
             sizes.append(len(batch.labels))
             yield batch
 

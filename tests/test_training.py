@@ -10,7 +10,6 @@ from seqmnist import mnist, trainer, training
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.run_log import read_metrics
-from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.steps import PlainSteps, make_steps
 
 SCRIPTS = {
@@ -48,14 +47,14 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
     argv = ["--units", "5", "--evaluation-batch-size", str(size)]
     config = parse(train_rnn, [*argv, "--recurrence", recurrence])
     test = mnist.load_splits(small_data, 20).test
-    view = VIEWS["rows"]
     classifier = train_rnn.build_graph(config)
     steps = make_steps(classifier, config)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
-        feed = {classifier.sequences: as_sequences(test.images, view)}
+        feed = {classifier.images: test.images}
         logits = session.run(classifier.logits, feed).astype(np.float64)
-        tally = trainer.evaluate(session, steps, test, view, size)
+        tally, found = trainer.evaluate(session, steps, test, size)
+    np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
     log_sum = np.log(np.exp(logits).sum(1))
     losses = log_sum - logits[np.arange(130), test.labels]
     assert tally.count == 130
@@ -219,7 +218,8 @@ def test_build_graph_has_the_documented_shapes(name, parse):
     def shape(tensor):
         return tensor.shape.as_list()
 
-    assert shape(classifier.sequences) == [None, 784, 1]
+    assert shape(classifier.images) == [None, 28, 28]
+    assert shape(classifier.inputs) == [None, 784, 1]
     assert shape(classifier.logits) == [None, 10]
     assert shape(classifier.logits_per_step) == [None, 784, 10]
     for scalar in ("loss", "correct_count", "learning_rate"):
@@ -230,12 +230,11 @@ def test_build_graph_has_the_documented_shapes(name, parse):
 def test_the_last_of_the_logits_per_step_are_the_logits(name, parse, splits):
     script = SCRIPTS[name]
     classifier = script.build_graph(parse(script, ["--view", "rows", "--units", "7"]))
-    sequences = as_sequences(splits.test.images[:4], VIEWS["rows"])
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         last, every = session.run(
             [classifier.logits, classifier.logits_per_step],
-            {classifier.sequences: sequences},
+            {classifier.images: splits.test.images[:4]},
         )
     np.testing.assert_allclose(every[:, -1], last, rtol=1e-5, atol=1e-6)
     assert np.abs(every[:, 0] - last).max() > 1e-3

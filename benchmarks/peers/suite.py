@@ -8,7 +8,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 
-from seqmnist import options
+from seqmnist import mnist, options
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
 from seqmnist.sequences import VIEWS, View
@@ -26,6 +26,8 @@ class Peer:
         argv = ["--preset", task.preset, "--recurrence", RECURRENCE]
         argv += ["--units", str(task.num_units), "--batch-size", str(task.batch_size)]
         config = options.parse(argv, task.script, "", script.DEFAULTS, script.PRESETS)
+        # Sequences may be longer or shorter than an image has pixels.
+        mnist.IMAGE_SHAPE = (task.time_steps, task.input_size)
         VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)
         classifier = script.build_graph(config)
         self.steps = make_steps(classifier, config)
