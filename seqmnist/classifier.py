@@ -94,7 +94,9 @@ class Readout:
             bias_initializer = tf.random_uniform_initializer(0.0, 1.0)
         else:
             bias_initializer = tf.constant_initializer(self.bias_init)
-        with tf.variable_scope("dense", reuse=tf.AUTO_REUSE):
+        with tf.variable_scope(
+            "dense", reuse=tf.AUTO_REUSE, auxiliary_name_scope=False
+        ):
             kernel = tf.get_variable(
                 "kernel",
                 [num_units, self.num_classes],

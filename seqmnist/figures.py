@@ -1,16 +1,25 @@
-"""Figures of a run, drawn with matplotlib from its metrics.csv."""
+"""Figures of a run, drawn with matplotlib without a display.
+
+The backgrounds are opaque white, so that axes and text are legible on a dark page too.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from seqmnist.mnist import IMAGE_SIZE, NUM_CLASSES
 from seqmnist.run_folder import replacing
 from seqmnist.run_log import read_metrics
 
 CURVES_FILE = "curves.png"
+
+DOTS_PER_INCH = 100
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; beside the colour,
 # each split has its own line style and marker, hollow so that none hides another.
@@ -19,6 +28,9 @@ STYLES = {
     "validation": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
     "test": {"color": "#009E73", "linestyle": ":", "marker": "^"},
 }
+
+# Mistakes shown, in rows of images.
+MISTAKE_ROWS, MISTAKE_COLUMNS = 4, 6
 
 
 def prepare() -> None:
@@ -32,10 +44,50 @@ def prepare() -> None:
     import matplotlib.figure  # noqa: F401
 
 
+def new_figure(width: float, height: float) -> Any:
+    """Makes an empty figure that needs no display.
+
+    Args:
+        width, height: in inches.
+
+    Returns:
+        A matplotlib figure.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def as_png(figure: Any) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
+    return file.getvalue()
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Writes a figure as a PNG file, in one piece.
+
+    Args:
+        figure: a matplotlib figure.
+        path: the file; one that is there is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        CannotWrite: disk full, folder gone, not allowed.
+    """
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+    return path
+
+
 def save_curves(folder: Path) -> Path:
     """Draws curves.png: accuracy and cross-entropy against epochs.
-
-    Needs no display.
 
     Args:
         folder: a run's folder, with metrics.csv.
@@ -47,16 +99,9 @@ def save_curves(folder: Path) -> Path:
         CannotWrite: disk full, folder gone, not allowed.
         UserError: metrics.csv was changed to something else.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.5))
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, 4.5)
     _draw_curves(figure, folder)
-    path = folder / CURVES_FILE
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
-    return path
+    return save(figure, folder / CURVES_FILE)
 
 
 def show_curves(folder: Path) -> None:
@@ -97,3 +142,143 @@ def _draw_curves(figure: Any, folder: Path) -> None:
             axes.legend()
     figure.suptitle(f"{folder.parent.name} {folder.name}")
     figure.tight_layout()
+
+
+def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Any:
+    """Draws the confusion matrix.
+
+    Args:
+        labels: whole numbers `[num_images]`, 0 to 9.
+        logits: float32 `[num_images, 10]`.
+        title: what the images are.
+
+    Returns:
+        A figure: how many images of each label (row) were taken for each class
+        (column). The shade is the root of the fraction of the row, so that rare
+        mistakes show beside what is right.
+    """
+    counts = confusion_counts(labels, logits)
+    shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
+    figure = new_figure(6, 6.2)
+    axes = figure.add_axes([0.09, 0.03, 0.89, 0.86])
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
+    for label, prediction in np.argwhere(counts):
+        axes.text(
+            *(prediction, label, f"{counts[label, prediction]}"),
+            color="white" if shades[label, prediction] > 0.6 else "black",
+            **{"ha": "center", "va": "center", "fontsize": 9},
+        )
+    axes.set_xticks(range(NUM_CLASSES))
+    axes.set_yticks(range(NUM_CLASSES))
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.set_xlabel("predicted")
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel("label")
+    correct = int(counts.trace())
+    figure.suptitle(f"{title}: {correct} of {len(labels)} correct", fontsize=11)
+    return figure
+
+
+def confusion_counts(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Counts images by label and prediction.
+
+    Args:
+        labels: whole numbers `[num_images]`, 0 to 9.
+        logits: float32 `[num_images, 10]`.
+
+    Returns:
+        int64 `[10, 10]`: of each label (row), the images of each prediction (column).
+    """
+    pairs = labels.astype(np.int64) * NUM_CLASSES + logits.argmax(1)
+    return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, -1)
+
+
+def most_confident_mistakes(
+    labels: np.ndarray, probabilities: np.ndarray, count: int
+) -> np.ndarray:
+    """Finds the wrong predictions with the largest probabilities.
+
+    Args:
+        labels: whole numbers `[num_images]`.
+        probabilities: float `[num_images, 10]`.
+        count: how many at most.
+
+    Returns:
+        Their indices, the most confident first.
+    """
+    (wrong,) = np.nonzero(probabilities.argmax(1) != labels)
+    order = np.argsort(-probabilities[wrong].max(1), kind="stable")
+    return wrong[order[:count]]
+
+
+def mistakes(split: Any, probabilities: np.ndarray, title: str) -> Any:
+    """Draws the most confident mistakes, each with its label and what it was taken for.
+
+    Args:
+        split: images uint8 `[num_images, 28, 28]` and labels `[num_images]`.
+        probabilities: float `[num_images, 10]`, of the same images.
+        title: what the images are.
+
+    Returns:
+        A figure.
+    """
+    chosen = most_confident_mistakes(
+        split.labels, probabilities, MISTAKE_ROWS * MISTAKE_COLUMNS
+    )
+    height, width = IMAGE_SIZE + 14, IMAGE_SIZE + 4
+    num_rows = max(1, -(-len(chosen) // MISTAKE_COLUMNS))
+    field = np.full([num_rows * height, MISTAKE_COLUMNS * width], 255, np.uint8)
+    figure = new_figure(8, 8 * len(field) / len(field[0]) + 0.4)
+    figure_height = figure.get_size_inches()[1]
+    axes = figure.add_axes([0, 0, 1, 1 - 0.4 / figure_height])
+    for position, index in enumerate(chosen):
+        row, column = divmod(position, MISTAKE_COLUMNS)
+        top, left = row * height + 12, column * width + 2
+        area = (slice(top, top + IMAGE_SIZE), slice(left, left + IMAGE_SIZE))
+        field[area] = 255 - split.images[index]
+        prediction = probabilities[index].argmax()
+        text = f"image {index}\n{split.labels[index]} taken for {prediction}: "
+        text += f"{probabilities[index, prediction]:.4f}"
+        axes.text(left, top - 2, text, fontsize=8, va="bottom")
+    axes.imshow(field, cmap="gray", vmin=0, vmax=255)
+    axes.axis("off")
+    what = "the most confident mistakes" if len(chosen) else "no mistakes"
+    figure.suptitle(f"{title}: {what}", fontsize=11, y=1 - 0.15 / figure_height)
+    return figure
+
+
+def inputs(images: np.ndarray, values: np.ndarray, view: str) -> Any:
+    """Draws images beside the sequences that the network reads of them.
+
+    Args:
+        images: uint8 `[num_images, 28, 28]`.
+        values: float32 `[num_images, time_steps, input_size]`.
+        view: its name.
+
+    Returns:
+        A figure: a row per image, with the sequence over time from left to right.
+    """
+    figure = new_figure(8, 1.2 * len(images) + 0.7)
+    figure.suptitle(f"what the network reads: {view}", fontsize=11)
+    grid = figure.add_gridspec(
+        *(len(images), 2), width_ratios=[1, 6], hspace=0.12, wspace=0.1
+    )
+    grid.update(left=0.01, right=0.98, top=0.92, bottom=0.11)
+    limits = [min(0, values.min()), max(1, values.max())]
+    for row, (image, sequence) in enumerate(zip(images, values)):
+        axes = figure.add_subplot(grid[row, 0])
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.axis("off")
+        axes = figure.add_subplot(grid[row, 1])
+        if sequence.shape[1] == 1:
+            axes.plot(sequence[:, 0], color="#0072B2", linewidth=0.6)
+            axes.set_ylim(limits)
+        else:
+            vmin, vmax = limits
+            axes.imshow(sequence.T, "gray_r", vmin=vmin, vmax=vmax, aspect="auto")
+            axes.set_yticks([])
+        axes.set_xlim(-0.5, len(sequence) - 0.5)
+        if row < len(images) - 1:
+            axes.set_xticks([])
+    axes.set_xlabel("time step")
+    return figure

@@ -12,6 +12,7 @@ from typing import Callable
 
 NEVER = "never"
 MAX_FLOAT32 = 3.4028234e38
+MAX_TRACED = 100  # steps; a timeline of more is too large to be opened
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
@@ -114,6 +115,26 @@ def index_or_none(text: str) -> int | None:
         return None if text == "none" else whole_number(0)(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or none")
+
+
+def steps_or_none(text: str) -> str | None:
+    """Some steps in a row, first:last, such as `101:105`; or `none`."""
+    if text == "none":
+        return None
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
+    first, last = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= first <= last < first + MAX_TRACED:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; expected first:last, such as 101:105, at most "
+            f"{MAX_TRACED} steps, or none"
+        )
+    return f"{first}:{last}"
+
+
+def first_and_last(text: str) -> tuple[int, int]:
+    """The two steps in what `steps_or_none` returned."""
+    first, last = map(int, text.split(":"))
+    return first, last
 
 
 def path(text: str) -> str:

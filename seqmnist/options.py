@@ -27,6 +27,7 @@ from seqmnist.option_types import (
     number_or_uniform,
     path,
     scope_name,
+    steps_or_none,
     whole_number,
 )
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
@@ -58,6 +59,8 @@ DEFAULTS: dict[str, Any] = {
     "resume": None,
     "checkpoint_every": "30seconds",
     "summary_every": 1,
+    "summaries": "all",
+    "trace_steps": None,
     "predict": None,
     "show": False,
 }
@@ -67,7 +70,7 @@ ONLY_IN = {"--forget-bias": "train_lstm.py"}
 
 # What may be given beside --resume with another value than the run was started with,
 # as it changes none of the run's numbers. The data are compared themselves.
-MAY_CHANGE = {"data_dir", "checkpoint_every", "predict", "show"}
+MAY_CHANGE = {"data_dir", "checkpoint_every", "predict", "show", "trace_steps"}
 
 # Options that are files and folders. They are recorded as absolute paths.
 PATHS = {"data_dir", "log_dir", "init_checkpoint"}
@@ -111,7 +114,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         ),
         "readout_bias": (
             "initial readout bias: a number, or 'uniform' for U[0, 1)",
-            {"type": number_or_uniform, "metavar": "X"},
+            {"type": number_or_uniform, "metavar": "BIAS"},
         ),
         "init_checkpoint": (
             "start from the weights of this TensorFlow checkpoint, such as one that a "
@@ -196,8 +199,17 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"type": interval_or_time, "metavar": "EVERY"},
         ),
         "summary_every": (
-            "steps between loss and accuracy summaries for TensorBoard, 0 for none",
+            "steps between scalar summaries of the training, 0 for none",
             {"type": whole_number(0), "metavar": "N"},
+        ),
+        "summaries": (
+            "beside scalars, write histograms and images at evaluations, and figures "
+            "and predictions at the end (all), or do not (scalars)",
+            {"choices": ["all", "scalars"]},
+        ),
+        "trace_steps": (
+            "write a timeline of these training steps, such as 101:105, or none",
+            {"type": steps_or_none, "metavar": "FIRST:LAST"},
         ),
         "predict": (
             "show label, logits and prediction of this test image at the end: 0 or "
@@ -355,6 +367,22 @@ def deciding(config: argparse.Namespace) -> dict[str, Any]:
     shapes = {"script", "view", "units", "cell_name"}
     others = {*MAY_CHANGE, *shapes, "command", "log_dir"}
     return {name: v for name, v in recorded(config).items() if name not in others}
+
+
+def telling() -> list[str]:
+    """The options that may tell runs from one another, and do not say where one is."""
+    known = [name for options in OPTIONS.values() for name in options]
+    return [name for name in known if name not in ("log_dir", "resume")]
+
+
+def numbers() -> set[str]:
+    """The options whose values always are numbers, or none."""
+    return {
+        name
+        for options in OPTIONS.values()
+        for name, (_, kwargs) in options.items()
+        if kwargs.get("metavar") in ("N", "X")
+    }
 
 
 def _check_combinations(

@@ -6,7 +6,12 @@ from argparse import Namespace
 from typing import NamedTuple
 
 from seqmnist.batches import steps_per_epoch
-from seqmnist.option_types import interval_in_seconds, interval_in_steps
+from seqmnist.errors import UserError
+from seqmnist.option_types import (
+    first_and_last,
+    interval_in_seconds,
+    interval_in_steps,
+)
 
 
 class Plan(NamedTuple):
@@ -21,6 +26,7 @@ class Plan(NamedTuple):
         first_report: whether the first step is reported too.
         checkpoint_steps: steps from one checkpoint to the next, 0 for none.
         checkpoint_seconds: seconds from one checkpoint to the next, or `None`.
+        trace: the first and the last step of which to write a timeline; 0, 0 for none.
     """
 
     num_steps: int
@@ -31,6 +37,7 @@ class Plan(NamedTuple):
     first_report: bool
     checkpoint_steps: int
     checkpoint_seconds: int | None
+    trace: tuple[int, int]
 
     def is_report(self, step: int) -> bool:
         """Whether a line is printed when `step` updates are done."""
@@ -57,13 +64,30 @@ class Plan(NamedTuple):
             return seconds >= self.checkpoint_seconds
         return bool(self.checkpoint_steps) and step % self.checkpoint_steps == 0
 
-    def steps_to_pause(self, step: int) -> int:
-        """Updates from `step` to the next evaluation, checkpoint or the end, 1 or more.
+    def is_pictured(self, step: int) -> bool:
+        """Whether an evaluation after `step` updates is shown in pictures too.
 
-        A checkpoint that is due by the clock may come after any step.
+        The last one is, and the first, second, fourth, eighth and so on: enough to see
+        a network learn, and of a long run not more than TensorBoard keeps.
+        """
+        number = step // self.evaluate_steps
+        return step == self.num_steps or number & (number - 1) == 0
+
+    def is_traced(self, step: int) -> bool:
+        """Whether the update after `step` updates is a part of the timeline."""
+        first, last = self.trace
+        return first <= step + 1 <= last
+
+    def steps_to_pause(self, step: int) -> int:
+        """Updates from `step` to whatever comes next, 1 or more.
+
+        That is an evaluation, a checkpoint, the timeline's beginning or end, or the
+        run's end. A checkpoint that is due by the clock may come after any step.
         """
         intervals = filter(None, [self.evaluate_steps, self.checkpoint_steps])
         to_next = [interval - step % interval for interval in intervals]
+        first, last = self.trace
+        to_next += [end - step for end in (first - 1, last) if end > step]
         return min([self.num_steps - step, *to_next])
 
 
@@ -72,20 +96,30 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
 
     Args:
         config: with `batch_size`, `epochs` or `steps`, `report_every`,
-            `evaluate_every` and `checkpoint_every`.
+            `evaluate_every`, `checkpoint_every` and `trace_steps`.
         num_examples: size of the training split.
 
     Returns:
         The plan.
 
     Raises:
-        UserError: there is something to train, and the split is smaller than a batch.
+        UserError: there is something to train, and the split is smaller than a batch;
+            or the timeline is of steps that the run does not have.
     """
     is_evaluation_only = 0 in (config.steps, config.epochs)
     batch_size = 1 if is_evaluation_only else config.batch_size
     per_epoch = steps_per_epoch(num_examples, batch_size)
+    num_steps = config.epochs * per_epoch if config.steps is None else config.steps
+    trace = (0, 0)
+    if config.trace_steps is not None:
+        trace = first_and_last(config.trace_steps)
+        if trace[1] > num_steps:
+            raise UserError(
+                f"--trace-steps {config.trace_steps}: the run has {num_steps} steps; "
+                "give some of these, or none"
+            )
     return Plan(
-        num_steps=config.epochs * per_epoch if config.steps is None else config.steps,
+        num_steps=num_steps,
         steps_per_epoch=per_epoch,
         report_steps=interval_in_steps(config.report_every, per_epoch),
         evaluate_steps=interval_in_steps(config.evaluate_every, per_epoch),
@@ -93,4 +127,5 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
         first_report="step" in config.report_every,
         checkpoint_steps=interval_in_steps(config.checkpoint_every, per_epoch),
         checkpoint_seconds=interval_in_seconds(config.checkpoint_every),
+        trace=trace,
     )

@@ -22,8 +22,9 @@ from seqmnist.tally import Tally
 # seconds: time spent in training so far, evaluations left out.
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
-# Of each there are events in the folder of this name.
+# The folders of TensorBoard events within a run's: one per split, and its own.
 SPLITS = ("train", "validation", "test")
+WHOLE_RUN = "."
 
 
 class Result(NamedTuple):
@@ -179,6 +180,23 @@ class RunLog:
             value.simple_value = scalar
         self._file(split).add(event)
 
+    def add(self, split: str, step: int, *summaries: Any) -> None:
+        """Adds summaries other than scalars.
+
+        Args:
+            split: one of `SPLITS`, or `WHOLE_RUN`.
+            step: updates done.
+            summaries: `tf.Summary` messages, or a `tf.RunMetadata` for the GRAPHS page.
+        """
+        for summary in summaries:
+            event = tf.Event(step=step, wall_time=time.time())
+            if isinstance(summary, tf.Summary):
+                event.summary.CopyFrom(summary)
+            else:
+                event.tagged_run_metadata.tag = f"step {step}"
+                event.tagged_run_metadata.run_metadata = summary.SerializeToString()
+            self._file(split).add(event)
+
     def sizes(self) -> dict[str, int]:
         """Writes all that was added to the disk.
 
@@ -224,7 +242,8 @@ class RunLog:
 
 def _log_files(folder: Path) -> list[Path]:
     """metrics.csv and the event files of a run."""
-    events = [path for split in SPLITS for path in (folder / split).glob(PATTERN)]
+    folders = [folder / name for name in (WHOLE_RUN, *SPLITS)]
+    events = [path for events in folders for path in events.glob(PATTERN)]
     return [folder / METRICS_FILE, *sorted(events)]
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import sys
 import time
 from argparse import Namespace
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 from tqdm import tqdm
 
 from seqmnist import options
-from seqmnist.batches import evaluation_batches, training_batches
-from seqmnist.checkpoints import Checkpoint, Checkpoints, Variables
+from seqmnist.batches import Batch, evaluation_batches, training_batches
+from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.errors import Diverged
+from seqmnist.illustrations import Illustrator
 from seqmnist.mnist import Split, Splits
+from seqmnist.network import Network
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
 from seqmnist.run_log import RunLog
 from seqmnist.signals import StopSignals
 from seqmnist.steps import Update
 from seqmnist.tally import Tally
+from seqmnist.trace import Tracer
 
 
 def evaluate(
@@ -55,10 +59,8 @@ class Trainer:
         config: the run's configuration, as options.py parses it.
         splits: the data.
         plan: how long to train, and what to do at which steps.
-        steps: the network's updates, as `make_steps` makes them.
-        session: with the network's variables as they are after `progress.step`.
+        network: with its variables as they are after `progress.step`.
         run: where to log.
-        variables: what to save in a checkpoint.
         checkpoints: where to save them.
         progress: where the run stands, which the trainer moves on.
 
@@ -71,10 +73,8 @@ class Trainer:
         config: Namespace,
         splits: Splits,
         plan: Plan,
-        steps: Any,
-        session: Any,
+        network: Network,
         run: RunLog,
-        variables: Variables,
         checkpoints: Checkpoints,
         progress: Progress,
     ) -> None:
@@ -82,16 +82,16 @@ class Trainer:
         self.options = options.deciding(config)
         self.splits = splits
         self.plan = plan
-        self.steps = steps
-        self.session = session
+        self.network = network
         self.run = run
-        self.variables = variables
+        self.illustrator = Illustrator(config, network, splits, run)
         self.checkpoints = checkpoints
         self.progress = progress
         self.paused = 0.0  # seconds spent in evaluations since `started`
         self.started = self.saved = time.perf_counter()
         self.saved_step: int | None = None
         self.is_new_best = False
+        self.tracer: Tracer | None = None
         self.learning_rate = config.learning_rate
 
     def train(self, signals: StopSignals) -> None:
@@ -117,38 +117,72 @@ class Trainer:
             self.saved_step = progress.step
         else:
             self.save()
+        if progress.step == 0:
+            with self._pausing():
+                self.illustrator.begin()
         is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
         is_shown = is_terminal and progress.step < total
         with tqdm(
             total=total, initial=progress.step, unit="step", disable=not is_shown
         ) as bar:
             while progress.step < total and signals.number is None:
-                pause = self.plan.steps_to_pause(progress.step)
-                count = min(self.steps.max_updates, pause)
-                chunk = list(itertools.islice(batches, count))
-                for update in self.steps.update(self.session, chunk):
-                    self._after_update(update, bar)
+                updates, seconds = self._update(batches)
+                for update in updates:
+                    self._after_update(update, seconds, bar)
                 since = time.perf_counter() - self.saved
                 if self.is_new_best or self.plan.is_checkpoint(progress.step, since):
                     self.save()
         if self.saved_step != progress.step:
             self.save()
 
-    def evaluate(self, split: str) -> Tally:
-        """Evaluates a split by name and keeps its figures for this step."""
+    def _update(self, batches: Iterator[Batch]) -> tuple[list[Update], float]:
+        """Does the updates up to the next pause, as many as one call can.
+
+        Returns:
+            What they saw, and the seconds that each of them took.
+        """
+        step, steps = self.progress.step, self.network.steps
+        count = min(steps.max_updates, self.plan.steps_to_pause(step))
+        chunk = list(itertools.islice(batches, count))
+        session = self.network.session
+        if self.plan.is_traced(step):
+            session = self.tracer = self.tracer or Tracer(session, step + 1)
         started = time.perf_counter()
-        tally, _ = evaluate(
-            self.session,
-            self.steps,
-            getattr(self.splits, split),
-            self.config.evaluation_batch_size,
-        )
-        self.paused += time.perf_counter() - started
-        self.progress.latest[split] = tally
-        self._keep(split, tally)
-        step = self.progress.step
-        self.run.add_summary(split, step, loss=tally.loss, accuracy=tally.accuracy)
-        return tally
+        updates = steps.update(session, chunk)
+        seconds = (time.perf_counter() - started) / count
+        if self.tracer is not None and not self.plan.is_traced(step + count):
+            last = step + count
+            path = self.run.folder / f"trace-{self.tracer.first}-{last}.json"
+            self.tracer.write(path)
+            self.run.add("train", last, self.tracer.metadata[-1])
+            self.tracer = None
+        return updates, seconds
+
+    def evaluate(self, split: str) -> tuple[Tally, np.ndarray]:
+        """Evaluates a split by name; keeps its figures unless it has done so before.
+
+        Args:
+            split: `validation` or `test`.
+
+        Returns:
+            The tally, and the logits of all examples, float32 `[num_examples, 10]`.
+        """
+        examples = getattr(self.splits, split)
+        with self._pausing():
+            started = time.perf_counter()
+            tally, logits = evaluate(
+                self.network.session,
+                self.network.steps,
+                examples,
+                self.config.evaluation_batch_size,
+            )
+            seconds = time.perf_counter() - started
+        if split not in self.progress.latest:
+            self.progress.latest[split] = tally
+            self._keep(split, tally)
+            with self._pausing():
+                self._summarize(split, tally, seconds)
+        return tally, logits
 
     def save(self) -> None:
         """Saves a checkpoint of this very step.
@@ -170,8 +204,8 @@ class Trainer:
         try:
             self.checkpoints.save(
                 state,
-                self.variables.write,
-                self.variables.num_bytes,
+                self.network.variables.write,
+                self.network.variables.num_bytes,
                 progress.best_step,
             )
         except Diverged as error:
@@ -190,7 +224,7 @@ class Trainer:
         """Passes over the training split done."""
         return self.progress.step / self.plan.steps_per_epoch
 
-    def _after_update(self, update: Update, bar: Any) -> None:
+    def _after_update(self, update: Update, seconds: float, bar: Any) -> None:
         """Counts, summarizes, evaluates and reports as far as it is due."""
         progress, plan = self.progress, self.plan
         progress.step += 1
@@ -207,17 +241,15 @@ class Trainer:
                 loss=batch.loss,
                 accuracy=batch.accuracy,
                 learning_rate=update.learning_rate,
+                gradient_norm=update.gradient_norm,
+                examples_per_second=self.config.batch_size / seconds,
             )
         is_evaluation, is_report = plan.is_evaluation(step), plan.is_report(step)
         progress.latest = {}
         if is_evaluation or is_report:
             self._keep("train", progress.since_row)
         if is_evaluation:
-            for split in self.config.evaluate_splits:
-                if len(getattr(self.splits, split).labels):
-                    self.evaluate(split)
-            if "validation" in progress.latest:
-                self.is_new_best = progress.note_if_best(progress.latest["validation"])
+            self._evaluate_all()
         if is_report:
             bar.write(self._report(batch))
             sys.stdout.flush()
@@ -232,6 +264,47 @@ class Trainer:
                 f"{rate:,.0f} examples/s",
                 refresh=False,
             )
+
+    def _evaluate_all(self) -> None:
+        """Evaluates the splits that are to be, and shows them in TensorBoard."""
+        progress = self.progress
+        for split in self.config.evaluate_splits:
+            if len(getattr(self.splits, split).labels):
+                _, logits = self.evaluate(split)
+                # The test split is pictured at the end, and only then.
+                if split == "validation" and self.plan.is_pictured(progress.step):
+                    with self._pausing():
+                        self.illustrator.add_pictures(progress.step, logits)
+        if "validation" in progress.latest:
+            self.is_new_best = progress.note_if_best(progress.latest["validation"])
+        with self._pausing():
+            self.illustrator.add_histograms(progress.step)
+
+    def _summarize(self, split: str, tally: Tally, seconds: float) -> None:
+        """Adds an evaluation's scalars, under the tags of the training's."""
+        scalars = {
+            "loss": tally.loss,
+            "accuracy": tally.accuracy,
+            "examples_per_second": tally.count / seconds,
+        }
+        if split == "validation":
+            scalars["learning_rate"] = self.learning_rate
+            if self.network.histograms is not None:
+                scalars["gradient_norm"] = self.network.histograms.gradient_norm(
+                    self.network.session, self.splits.validation
+                )
+        self.run.add_summary(split, self.progress.step, **scalars)
+
+    @contextlib.contextmanager
+    def _pausing(self) -> Iterator[None]:
+        """Leaves a block out of the training's seconds; says where it diverged."""
+        started = time.perf_counter()
+        try:
+            yield
+        except Diverged as error:
+            raise self._diverged(str(error))
+        finally:
+            self.paused += time.perf_counter() - started
 
     def _check(self, update: Update) -> None:
         """Raises `Diverged` if an update's loss or gradient is not finite."""

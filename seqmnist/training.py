@@ -10,14 +10,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-import numpy as np
-
 from seqmnist import figures, options
-from seqmnist import tf1 as tf
-from seqmnist.checkpoints import Checkpoint, Checkpoints, Variables
+from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError
-from seqmnist.initial_weights import check_path, load_weights
+from seqmnist.initial_weights import check_path
 from seqmnist.mnist import Splits
+from seqmnist.network import Network
 from seqmnist.paths import shown
 from seqmnist.plan import Plan, make_plan
 from seqmnist.progress import Progress
@@ -32,7 +30,6 @@ from seqmnist.run_folder import (
 from seqmnist.run_log import Result, RunLog, too_short
 from seqmnist.sequences import VIEWS
 from seqmnist.signals import StopSignals
-from seqmnist.steps import make_steps
 from seqmnist.trainer import Trainer
 
 
@@ -79,7 +76,7 @@ def train_and_evaluate(
                 return _finished(path)
             start = _find_start(folder, splits, plan, config)
         figures.prepare()
-        network = _Network(config, build_graph, start, stack)
+        network = Network(config, build_graph, start, stack)
         facts = {
             "parameters": network.num_parameters,
             "recurrence_used": network.steps.description,
@@ -105,42 +102,11 @@ def train_and_evaluate(
     return result
 
 
-class _Network:
-    """A network in a session, with the weights that the run begins or goes on with."""
-
-    def __init__(
-        self,
-        config: Namespace,
-        build_graph: Callable[[Namespace], Any],
-        start: Checkpoint | None,
-        stack: contextlib.ExitStack,
-    ) -> None:
-        self.classifier = classifier = build_graph(config)
-        # What TensorBoard shows, without what is added for speed and checkpoints.
-        self.graph_def = classifier.graph.as_graph_def(add_shapes=True)
-        self.steps = make_steps(classifier, config)
-        self.session = stack.enter_context(
-            tf.Session(graph=classifier.graph, config=self.steps.session_config)
-        )
-        weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
-        self.num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
-        self.variables = Variables(classifier.graph, self.session)
-        self.session.run(classifier.init_op)
-        self.steps.initialize(self.session)
-        if start is not None:
-            self.variables.restore(start)
-        elif config.init_checkpoint is not None:
-            load_weights(
-                config.init_checkpoint, weights, config.cell_name, self.session
-            )
-        classifier.graph.finalize()
-
-
 def _train(
     config: Namespace,
     splits: Splits,
     plan: Plan,
-    network: _Network,
+    network: Network,
     folder: RunFolder,
     facts: dict[str, Any],
     start: Checkpoint | None,
@@ -160,8 +126,7 @@ def _train(
             print(f"resumed after step {progress.step}")
         sys.stdout.flush()
         trainer = Trainer(
-            *(config, splits, plan, network.steps, network.session),
-            *(run, network.variables, Checkpoints(folder.path), progress),
+            *(config, splits, plan, network, run, Checkpoints(folder.path), progress)
         )
         trainer.train(signals)
         if signals.number is not None:
@@ -176,10 +141,10 @@ def _train(
     return result
 
 
-def _test(trainer: Trainer, network: _Network) -> Result:
-    """Evaluates the test split, draws the curves and writes the result, that last."""
+def _test(trainer: Trainer, network: Network) -> Result:
+    """Evaluates the test split, draws figures and writes the result, that last."""
     config, progress, run = trainer.config, trainer.progress, trainer.run
-    test = progress.latest.get("test") or trainer.evaluate("test")
+    test, logits = trainer.evaluate("test")
     if config.predict is not None:
         print(_prediction(config, trainer.splits, network))
     result = Result(
@@ -197,6 +162,7 @@ def _test(trainer: Trainer, network: _Network) -> Result:
         seconds=trainer.seconds,
         run=run.folder.name,
     )
+    trainer.illustrator.finish(progress.step, logits)
     if trainer.plan.num_steps:
         figures.save_curves(run.folder)
     run.write_result(result)
@@ -319,7 +285,7 @@ def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> s
     )
 
 
-def _prediction(config: Namespace, splits: Splits, network: _Network) -> str:
+def _prediction(config: Namespace, splits: Splits, network: Network) -> str:
     """Actual label, logits and predicted label of a test image, as three lines."""
     index, test, classifier = config.predict, splits.test, network.classifier
     feed = {classifier.images: test.images[index : index + 1]}

@@ -71,6 +71,7 @@ def small(small_data, tmp_path):
         *("--log-dir", str(tmp_path / "logs")),
         *("--units", "5", "--batch-size", "50", "--view", "rows"),
         *("--steps", "12", "--report-every", "6", "--evaluate-every", "12"),
+        *("--summaries", "scalars"),
     ]
 
 

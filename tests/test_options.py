@@ -243,6 +243,8 @@ OTHER_OPTIONS = {
     "checkpoint_every": "test_resume.test_checkpoint_every_decides_how_often",
     "log_dir": "test_scripts.test_each_run_gets_a_new_folder",
     "summary_every": "test_scripts.test_summary_every_counts_the_summaries",
+    "summaries": "test_illustrations.test_scalars_only_leaves_the_rest_out",
+    "trace_steps": "test_illustrations.test_trace_steps_writes_a_timeline",
     "predict": "test_training.test_the_last_line_is_the_result",
     "show": "test_scripts.test_show_without_a_screen_says_where_the_figure_is",
 }

@@ -26,6 +26,7 @@ def argv(small):
         *small,
         *("--steps", "40", "--report-every", "7", "--evaluate-every", "11"),
         *("--evaluate-splits", "validation", "test", "--checkpoint-every", "5"),
+        *("--summaries", "all"),
     ]
 
 
@@ -141,7 +142,7 @@ def test_checkpoints_may_be_made_by_the_clock(small, monkeypatch, tmp_path):
     now = [0.0]
 
     def ticking():
-        now[0] += 0.5
+        now[0] += 0.2
         return now[0]
 
     monkeypatch.setattr(trainer.time, "perf_counter", ticking)

@@ -41,12 +41,16 @@ def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp
 
 @EACH_SCRIPT
 def test_a_run_leaves_a_complete_folder(name, small, tmp_path, capsys):
-    assert main(name, small) == 0
+    assert main(name, [*small, "--summaries", "all"]) == 0
     last_line = capsys.readouterr().out.splitlines()[-1]
     (folder,) = run_folders(tmp_path / "logs", name)
-    assert {path.name for path in folder.iterdir()} == {
-        *("config.json", "metrics.csv", "result.txt", "curves.png", "lock"),
-        *("train", "validation", "test", "checkpoints"),
+    names = {path.name for path in folder.iterdir()}
+    events = {name for name in names if name.startswith("events.out.tfevents.")}
+    assert len(events) == 1
+    assert names - events == {
+        *("config.json", "metrics.csv", "result.txt", "lock", "checkpoints"),
+        *("train", "validation", "test", "predictions.csv", "reading.csv"),
+        *("curves.png", "confusion.png", "mistakes.png", "reading.png"),
     }
     assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
     assert (folder / "result.txt").read_text() == last_line + "\n"
@@ -276,7 +280,7 @@ def test_summary_every_counts_the_summaries(every, steps, small, tmp_path):
     found = [
         event.step
         for event in tf.train.summary_iterator(str(path))
-        if [v.tag for v in event.summary.value] == ["loss", "accuracy", "learning_rate"]
+        if "loss" in [value.tag for value in event.summary.value]
     ]
     assert found == list(steps)
 

@@ -29,6 +29,7 @@ def run(parse, small_data, tmp_path):
             [
                 *("--data-dir", str(small_data), "--log-dir", str(tmp_path)),
                 *("--validation-size", "20", "--units", "5", "--batch-size", "50"),
+                *("--summaries", "scalars"),
                 *argv,
             ],
         )

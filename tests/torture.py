@@ -6,9 +6,10 @@
 For each script, one run is left untouched. Others with the same options are killed with
 SIGKILL again and again, each time resumed with `--resume`, and compared with the
 untouched one when they reach their end: weights and all other variables, metrics.csv
-but for its seconds, all TensorBoard events but for their times, the result line, and
-which checkpoints are kept. A third of the kills come at any instant since the process
-began, a third while it trains, a third while it writes a checkpoint.
+but for its seconds, all TensorBoard events but for what tells of times and folders, the
+predictions, the reading, the result line, and which checkpoints are kept. A third of
+the kills come at any instant since the process began, a third while it trains, a third
+while it writes a checkpoint.
 """
 
 import argparse
@@ -153,22 +154,30 @@ def fingerprint(folder):
     for row in rows:
         row.pop("seconds")
     found["metrics.csv"] = [sorted(row.items()) for row in rows]
-    for split in ("train", "validation", "test"):
-        found[f"events in {split}/"] = list(scalars(folder / split))
+    for split in (".", "train", "validation", "test"):
+        found[f"events in {split}/"] = list(events(folder / split))
+    for name in ("predictions.csv", "reading.csv"):
+        found[name] = read(folder / name)
     words = read(folder / "result.txt").split()
     others = ("seconds=", f"run={folder.name}")
     found["result.txt"] = [word for word in words if not word.startswith(others)]
     return found
 
 
-def scalars(folder):
+# What tells of the time and of the folder, which are others in every run.
+OTHERS = ("examples_per_second", "configuration", "_hparams_/")
+
+
+def events(folder):
     """(step, tag, value) of all events in a folder, in order; of the graph, its tag."""
-    for path in sorted(folder.iterdir(), key=lambda p: int(p.name.rsplit(".", 1)[1])):
+    paths = folder.glob("events.out.tfevents.*")
+    for path in sorted(paths, key=lambda p: int(p.name.rsplit(".", 1)[1])):
         for event in tf.train.summary_iterator(str(path)):
             if event.graph_def:
                 yield event.step, "graph", None
             for value in event.summary.value:
-                yield event.step, value.tag, value.simple_value
+                known = not value.tag.startswith(OTHERS)
+                yield event.step, value.tag, known and value.SerializeToString()
 
 
 def differences(expected, found):

@@ -1,0 +1,188 @@
+"""What can be looked at of a run: TensorBoard's pages beside scalars, and figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+
+from seqmnist import figures, options, summaries
+from seqmnist import tf1 as tf
+from seqmnist.errors import Diverged
+from seqmnist.mnist import Split, Splits
+from seqmnist.network import Network
+from seqmnist.predictions import write_predictions
+from seqmnist.reading import draw_reading, softmax
+from seqmnist.run_folder import write_text
+from seqmnist.run_log import WHOLE_RUN, RunLog
+
+READING_FIGURE = "reading.png"
+READING_FILE = "reading.csv"
+
+# Images of which TensorBoard shows what the network reads.
+NUM_INPUTS = 4
+
+# Images read at once with the logits of every time step kept.
+READING_BATCH = 500
+
+# Images in reading.png that are classified correctly, beside one that is not.
+NUM_READ_CORRECTLY = 3
+
+
+class Illustrator:
+    """Shows a run. With `--summaries scalars`, only what costs nothing.
+
+    Args:
+        config: the run's configuration.
+        network: the run's.
+        splits: the data.
+        run: where to log.
+    """
+
+    def __init__(
+        self, config: Namespace, network: Network, splits: Splits, run: RunLog
+    ) -> None:
+        self.config = config
+        self.network = network
+        self.splits = splits
+        self.run = run
+
+    def begin(self) -> None:
+        """Adds to a new log what is known before the first step.
+
+        Raises:
+            Diverged: the initial weights are no finite numbers.
+            CannotWrite: disk full, or folder gone.
+        """
+        network, values = self.network, options.recorded(self.config)
+        rows = {**values, "parameters": network.num_parameters}
+        rows["recurrence_used"] = network.steps.description
+        self.run.add(WHOLE_RUN, 0, summaries.table("configuration", rows))
+        known = ("script", "preset", *options.telling())
+        values = {name: v for name, v in values.items() if name in known}
+        self.run.add(WHOLE_RUN, 0, *summaries.hyperparameters(values))
+        if network.histograms is not None:
+            images = self.splits.test.images[:NUM_INPUTS]
+            feed = {network.classifier.images: images}
+            inputs = network.session.run(network.classifier.inputs, feed)
+            figure = figures.inputs(images, inputs, self.config.view)
+            self.run.add(WHOLE_RUN, 0, summaries.image("inputs", figure))
+        self.add_histograms(0)
+
+    def add_histograms(self, step: int) -> None:
+        """Adds histograms of weights and gradients.
+
+        Args:
+            step: updates done.
+
+        Raises:
+            Diverged: one of them is no finite number.
+            CannotWrite: disk full, or folder gone.
+        """
+        if self.network.histograms is None:
+            return
+        try:
+            summary = self.network.histograms.compute(
+                self.network.session, self.splits.train
+            )
+        except tf.errors.InvalidArgumentError:
+            raise Diverged("a weight or gradient is not a finite number")
+        self.run.add("train", step, summary)
+
+    def add_pictures(self, step: int, logits: np.ndarray) -> None:
+        """Adds the validation split's confusion matrix and most confident mistakes.
+
+        Args:
+            step: updates done.
+            logits: of its examples, float32 `[num_examples, 10]`.
+
+        Raises:
+            CannotWrite: disk full, or folder gone.
+        """
+        if self.network.histograms is None:
+            return
+        for name, figure in self._pictures("validation", step, logits).items():
+            self.run.add("validation", step, summaries.image(name, figure))
+
+    def finish(self, step: int, logits: np.ndarray) -> None:
+        """Adds the same of the test split, and writes it and the reading into files.
+
+        Args:
+            step: updates done.
+            logits: of the test split, float32 `[num_examples, 10]`.
+
+        Raises:
+            CannotWrite: disk full, or folder gone.
+        """
+        if self.network.histograms is not None:
+            self._save_figures(step, logits)
+        self.run.add(WHOLE_RUN, step, summaries.success())
+
+    def _save_figures(self, step: int, logits: np.ndarray) -> None:
+        """Draws the test split's pictures and the reading; writes its predictions."""
+        test, folder = self.splits.test, self.run.folder
+        for name, figure in self._pictures("test", step, logits).items():
+            self.run.add("test", step, summaries.image(name, figure))
+            figures.save(figure, folder / f"{name}.png")
+        write_predictions(folder, test.labels, logits)
+        correct = self._count_while_reading(test)
+        _write_reading(folder / READING_FILE, correct, len(test.labels))
+        chosen = _chosen(test.labels, logits.argmax(1))
+        figure = figures.new_figure(9, 9)
+        draw_reading(
+            figure,
+            correct / len(test.labels),
+            test.images[chosen],
+            softmax(self._logits_per_step(test.images[chosen])),
+            test.labels[chosen].tolist(),
+        )
+        figures.save(figure, folder / READING_FIGURE)
+
+    def _pictures(self, split: str, step: int, logits: np.ndarray) -> dict:
+        """Figures of what logits are right and wrong about, by their names."""
+        examples: Split = getattr(self.splits, split)
+        title = f"{split} images, step {step}"
+        return {
+            "confusion": figures.confusion(examples.labels, logits, title),
+            "mistakes": figures.mistakes(examples, softmax(logits), title),
+        }
+
+    def _count_while_reading(self, split: Split) -> np.ndarray:
+        """How many images are classified correctly after each time step."""
+        counts = []
+        for start in range(0, len(split.labels), READING_BATCH):
+            chosen = slice(start, start + READING_BATCH)
+            predictions = self._logits_per_step(split.images[chosen]).argmax(2)
+            counts.append((predictions == split.labels[chosen, None]).sum(0))
+        return np.sum(counts, 0)
+
+    def _logits_per_step(self, images: np.ndarray) -> np.ndarray:
+        """Logits after each time step, `[num_images, time_steps, 10]`."""
+        classifier = self.network.classifier
+        feed = {classifier.images: images}
+        return self.network.session.run(classifier.logits_per_step, feed)
+
+
+def _chosen(labels: np.ndarray, predictions: np.ndarray) -> list[int]:
+    """Images to be shown: some that are right, one that is wrong, of digits apart."""
+    chosen: list[int] = []
+    is_right = labels == predictions
+    for wanted, count in ((True, NUM_READ_CORRECTLY), (False, 1)):
+        for index in np.flatnonzero(is_right == wanted):
+            if count and labels[index] not in labels[chosen]:
+                chosen.append(int(index))
+                count -= 1
+    return chosen
+
+
+def _write_reading(path: Path, correct: np.ndarray, count: int) -> None:
+    """Writes how many images were classified correctly after each time step."""
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(("time_step", "accuracy", "correct", "count"))
+    for time_step, number in enumerate(correct.tolist(), 1):
+        rows.writerow((time_step, f"{number / count:.6g}", number, count))
+    write_text(path, file.getvalue())

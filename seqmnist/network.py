@@ -1,0 +1,69 @@
+"""A network in a session, ready to be trained."""
+
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from typing import Any, Callable
+
+import numpy as np
+
+from seqmnist import tf1 as tf
+from seqmnist.checkpoints import Checkpoint, Variables
+from seqmnist.graph_view import readable
+from seqmnist.initial_weights import load_weights
+from seqmnist.steps import make_steps
+from seqmnist.summaries import Histograms
+
+
+class Network:
+    """A network in a session, with the weights that a run begins or goes on with.
+
+    Args:
+        config: the run's configuration, as options.py parses it.
+        build_graph: takes the configuration, returns a `Classifier`.
+        start: the checkpoint to go on from, or `None`.
+        stack: closes the session in the end.
+
+    Attributes:
+        classifier: the `Classifier`.
+        graph_def: what TensorBoard shows of it.
+        steps: its updates and evaluations, as `make_steps` makes them.
+        session: with the network's variables.
+        variables: what to save in a checkpoint.
+        num_parameters: number of trained weights.
+        histograms: of weights and gradients; `None` with `--summaries scalars`.
+
+    Raises:
+        UserError: the weights to start from cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Namespace,
+        build_graph: Callable[[Namespace], Any],
+        start: Checkpoint | None,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self.classifier = classifier = build_graph(config)
+        # Before anything is added for speed, checkpoints and summaries.
+        self.graph_def = readable(classifier.graph.as_graph_def(add_shapes=True))
+        self.steps = make_steps(classifier, config)
+        self.histograms = None
+        if config.summaries == "all":
+            self.histograms = Histograms(classifier)
+        self.session = stack.enter_context(
+            tf.Session(graph=classifier.graph, config=self.steps.session_config)
+        )
+        weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+        self.num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
+        self.variables = Variables(classifier.graph, self.session)
+        self.session.run(classifier.init_op)
+        self.steps.initialize(self.session)
+        if start is not None:
+            self.variables.restore(start)
+        elif config.init_checkpoint is not None:
+            load_weights(
+                config.init_checkpoint, weights, config.cell_name, self.session
+            )
+        classifier.graph.finalize()

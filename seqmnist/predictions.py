@@ -1,0 +1,98 @@
+"""predictions.csv: what a finished run says of every test image."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from seqmnist.errors import UserError
+from seqmnist.mnist import NUM_CLASSES
+from seqmnist.paths import shown
+from seqmnist.run_folder import write_text
+
+PREDICTIONS_FILE = "predictions.csv"
+
+# index: the test image, from 0 in their order; label: its class; prediction: the class
+# with the largest logit; probability: that class's, by the softmax of the logits.
+HEADER = "index,label,prediction,probability"
+ROW = re.compile(r"([0-9]{1,9}),([0-9]),([0-9]),[0-9.e+\-naif]+")
+
+# A few times what 100,000 images take; larger files are not predictions.csv.
+MAX_BYTES = 10**7
+
+
+def write_predictions(folder: Path, labels: np.ndarray, logits: np.ndarray) -> Path:
+    """Writes predictions.csv in one piece.
+
+    Args:
+        folder: the run's folder.
+        labels: whole numbers `[num_images]`, 0 to 9, in the test split's order.
+        logits: float32 `[num_images, 10]`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: the shapes do not fit.
+        CannotWrite: disk full, folder gone, not allowed; an old file is as it was.
+    """
+    if labels.ndim != 1 or logits.shape != (len(labels), NUM_CLASSES):
+        raise ValueError(
+            f"found labels {labels.shape} and logits {logits.shape}; expected [n] and "
+            f"[n, {NUM_CLASSES}]"
+        )
+    predictions = logits.argmax(axis=1)
+    rows = zip(labels.tolist(), predictions.tolist(), _probabilities(logits))
+    lines = [
+        f"{index},{label},{prediction},{probability:.6g}"
+        for index, (label, prediction, probability) in enumerate(rows)
+    ]
+    path = folder / PREDICTIONS_FILE
+    write_text(path, "\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def _probabilities(logits: np.ndarray) -> list[float]:
+    """The largest softmax of each row; with the largest logit taken off, 1 / sum."""
+    logits = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # infinite logits, whose softmax is no number
+        others = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return (1 / others.sum(axis=1)).tolist()
+
+
+def read_predictions(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Reads predictions.csv.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        Labels and predictions, each int64 `[num_images]` with classes from 0 to 9.
+
+    Raises:
+        UserError: the file is not what a run writes.
+        OSError: it is missing or cannot be read.
+    """
+    path = Path(folder) / PREDICTIONS_FILE
+    if path.exists() and not path.is_file():
+        raise UserError(f"{shown(path)}: is no file")
+    with open(path, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    lines = content[:MAX_BYTES].decode("ascii", "replace").split("\n")
+    if lines[0] != HEADER or lines.pop() or len(lines) == 1 or len(content) > MAX_BYTES:
+        raise UserError(
+            f"{shown(path)}: not what a run writes: {HEADER!r}, a row per test image "
+            "and a line end"
+        )
+    rows = [ROW.fullmatch(line) for line in lines[1:]]
+    for index, row in enumerate(rows):
+        if row is None or int(row.group(1)) != index:
+            raise UserError(
+                f"{shown(path)}: line {index + 2} is not the row of test image {index}"
+            )
+    pairs = [row.group(2, 3) for row in rows if row is not None]
+    labels, predictions = np.array(pairs, np.int64).T
+    return labels, predictions

@@ -1,0 +1,206 @@
+"""How the ten probabilities move while a network reads an image, as a picture."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from seqmnist.mnist import IMAGE_SIZE, NUM_CLASSES
+
+WIDTH = 9.0  # inches; at 100 dots per inch what a README is wide
+ACCURACY_HEIGHT = 1.6  # of the panel of accuracy
+STRIP_HEIGHT = 1.6  # of an image's strip, and the image's width
+GAP = 0.24  # above each
+BOTTOM = 0.5  # for the axis of time
+IMAGE_LEFT = 0.55  # from the figure's left edge
+RIDGES_LEFT, RIDGES_RIGHT = 2.65, 1.55  # from its left and right edge
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; what is predicted
+# wrongly has hatches and a dashed line besides.
+TRUE = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.4}
+WRONG = {"color": "#0072B2", "linestyle": "--", "linewidth": 1.4}
+OTHER = {"color": "#7F8FA3", "linestyle": "-", "linewidth": 0.7}
+TEXT = "#333333"
+GRID = "#DDE2E8"
+
+# Of the distance between two ridges, for probability 1: one may hide what is behind it,
+# as only one probability is large at a time.
+RIDGE_HEIGHT = 1.35
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities from logits.
+
+    Args:
+        logits: float `[..., num_classes]`.
+
+    Returns:
+        float32 of the same shape, 0 to 1; the last axis sums up to 1.
+    """
+    logits = np.asarray(logits, np.float64)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    total = exponentials.sum(axis=-1, keepdims=True)
+    return (exponentials / total).astype(np.float32)
+
+
+def draw_reading(
+    figure: Any,
+    accuracy: np.ndarray | None,
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    labels: Sequence[int | None],
+) -> None:
+    """Draws the accuracy on top, and below it a strip per image, on one axis of time.
+
+    Args:
+        figure: an empty matplotlib `Figure`, whose size is set.
+        accuracy: float `[time_steps]`, the fraction of the test images that is
+            classified correctly after each time step; or `None`, for no such panel.
+        images: uint8 `[num_images, 28, 28]`, 0 (paper) to 255 (ink).
+        probabilities: float `[num_images, time_steps, 10]`, 0 to 1.
+        labels: the images' classes, 0 to 9, or `None` for one that nobody knows.
+
+    Raises:
+        ValueError: the numbers of images, probabilities and labels differ.
+    """
+    if not len(images) == len(probabilities) == len(labels):
+        raise ValueError(
+            f"found {len(images)} images, {len(probabilities)} probabilities and "
+            f"{len(labels)} labels; expected one of each per image"
+        )
+    heights = [STRIP_HEIGHT] * len(images)
+    if accuracy is not None:
+        heights.insert(0, ACCURACY_HEIGHT)
+    figure.set_size_inches(WIDTH, sum(heights) + GAP * len(heights) + BOTTOM)
+    figure.set_facecolor("white")  # opaque: it may be shown on a dark page
+    edges = np.cumsum([GAP + height for height in heights])  # of bottoms
+    if accuracy is not None:
+        _draw_accuracy(_ridge_axes(figure, edges[0], ACCURACY_HEIGHT), accuracy)
+        edges = edges[1:]
+    for edge, image, values, label in zip(edges, images, probabilities, labels):
+        ridge_axes = _ridge_axes(figure, edge, STRIP_HEIGHT)
+        image_axes = _axes(figure, IMAGE_LEFT, edge, STRIP_HEIGHT, STRIP_HEIGHT)
+        draw_probabilities(image_axes, ridge_axes, image, values, label)
+    last = figure.axes[-2] if len(images) else figure.axes[-1]
+    last.tick_params(labelbottom=True, length=3)
+    last.set_xlabel("part of the image read (%)", color=TEXT, fontsize=9)
+
+
+def draw_probabilities(
+    image_axes: Any,
+    ridge_axes: Any,
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    label: int | None = None,
+) -> None:
+    """Draws an image, and a ridge per class: its probability over the part read.
+
+    Args:
+        image_axes: matplotlib `Axes` for the image.
+        ridge_axes: matplotlib `Axes` for the ridges.
+        image: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
+        probabilities: float `[time_steps, 10]`, 0 to 1, after each time step.
+        label: the image's class, 0 to 9, or `None` where nobody knows it.
+    """
+    _draw_image(image_axes, image)
+    _prepare(ridge_axes)
+    ridge_axes.set_ylim(NUM_CLASSES + 0.02, 1 - RIDGE_HEIGHT - 0.05)
+    ridge_axes.set_yticks([])
+    predicted = int(probabilities[-1].argmax())
+    is_right = label is None or label == predicted
+    marks = {} if is_right else {label: (TRUE, "true")}
+    marks[predicted] = (TRUE if is_right else WRONG, "predicted")
+    parts = _parts(len(probabilities))
+    for digit, values in enumerate(probabilities.T):
+        style, role = marks.get(digit, (OTHER, ""))
+        _draw_ridge(ridge_axes, digit, parts, values, style, role)
+
+
+def _draw_ridge(
+    axes: Any,
+    digit: int,
+    parts: np.ndarray,
+    values: np.ndarray,
+    style: dict[str, Any],
+    role: str,
+) -> None:
+    """A class's ridge, its digit at the left, and what came out at the right."""
+    base = digit + 1
+    tops = base - RIDGE_HEIGHT * values
+    color = style["color"]
+    front = {"zorder": digit + 2}
+    axes.fill_between(parts, base, tops, facecolor="white", linewidth=0, **front)
+    axes.plot([0, 100], [base, base], color=GRID, linewidth=0.6, **front)
+    hatch = "////" if style is WRONG else None
+    axes.fill_between(
+        *(parts, base, tops),
+        facecolor=color,
+        edgecolor=color,
+        alpha=0.35 if role else 0.25,
+        linewidth=0,
+        hatch=hatch,
+        **front,
+    )
+    axes.plot(parts, tops, **style, solid_joinstyle="round", **front)
+    weight = "bold" if role else "normal"
+    text = {"va": "center", "color": color if role else TEXT, "weight": weight}
+    axes.text(-1.3, base - 0.35, str(digit), ha="right", fontsize=8, **text)
+    if role:
+        words = f"{role} {digit}: {values[-1]:.3f}"
+        axes.text(101.3, base - 0.35, words, ha="left", fontsize=8.5, **text)
+
+
+def _draw_image(axes: Any, image: np.ndarray) -> None:
+    """The image, dark on light; beside it, the part of it that is above."""
+    axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([-0.5, IMAGE_SIZE / 2 - 0.5, IMAGE_SIZE - 0.5])
+    axes.set_yticklabels(["0", "50", "100 %"], fontsize=7, color=TEXT)
+    axes.tick_params(length=2, color=GRID)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+
+
+def _draw_accuracy(axes: Any, accuracy: np.ndarray) -> None:
+    """The accuracy over the part of the images read."""
+    _prepare(axes)
+    percent = 100 * np.asarray(accuracy)
+    axes.plot(_parts(len(accuracy)), percent, **TRUE)
+    axes.set_ylim(0, 102)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_yticklabels(["0", "25", "50", "75", "100"], color=TEXT, fontsize=8)
+    axes.set_ylabel("test images\nclassified correctly (%)", color=TEXT, fontsize=9)
+    words = f"{percent[-1]:.1f} %"
+    text = {"color": TRUE["color"], "weight": "bold", "fontsize": 8.5}
+    axes.text(101.3, percent[-1], words, va="center", **text)
+
+
+def _prepare(axes: Any) -> None:
+    """The axis of time, with a light mark per row of the image."""
+    axes.set_xlim(0, 100)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.tick_params(labelbottom=False, length=0, labelsize=8, labelcolor=TEXT)
+    for row in range(IMAGE_SIZE + 1):
+        axes.axvline(100 * row / IMAGE_SIZE, color=GRID, linewidth=0.4, zorder=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _parts(time_steps: int) -> np.ndarray:
+    """The part of the image read after each time step, in per cent."""
+    return 100 * np.arange(1, time_steps + 1) / time_steps
+
+
+def _ridge_axes(figure: Any, bottom: float, height: float) -> Any:
+    """Axes right of the images, by inches from the top of the figure."""
+    width = WIDTH - RIDGES_LEFT - RIDGES_RIGHT
+    return _axes(figure, RIDGES_LEFT, bottom, width, height)
+
+
+def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
+    """Axes by inches from the left and the top of the figure."""
+    total = figure.get_size_inches()[1]
+    return figure.add_axes(
+        [left / WIDTH, 1 - bottom / total, width / WIDTH, height / total]
+    )

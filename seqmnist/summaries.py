@@ -1,0 +1,184 @@
+"""What TensorBoard shows of a run beside its scalars, as `tf.Summary` messages."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Mapping
+
+from seqmnist import figures, options
+from seqmnist import tf1 as tf
+from seqmnist.mnist import Split
+
+# The gradient of a histogram is that of the mean loss over so many images: enough for a
+# clear picture, few enough to take a fraction of a second even pixel by pixel.
+NUM_GRADIENT_IMAGES = 100
+
+# Columns that TensorBoard shall put before the others; it does so by a mark for those
+# that differ between runs.
+FIRST_COLUMNS = {"script", "view", "units", "batch_size", "learning_rate"}
+
+# What the HPARAMS page shows of a run beside its options: split and tag.
+METRICS = (
+    ("test", "accuracy"),
+    ("test", "loss"),
+    ("validation", "accuracy"),
+    ("validation", "loss"),
+    ("train", "examples_per_second"),
+)
+
+
+class Histograms:
+    """Histograms of all weights, and of the loss's gradients by them.
+
+    Their ops are added to the classifier's graph.
+
+    Args:
+        classifier: the `Classifier`; its graph is not finalized yet.
+    """
+
+    def __init__(self, classifier: Any) -> None:
+        self._classifier = classifier
+        summaries = []
+        with classifier.graph.as_default():
+            for gradient, variable in classifier.gradients:
+                name = variable.op.name
+                summaries += [
+                    tf.summary.histogram(f"weights/{name}", variable, collections=[]),
+                    tf.summary.histogram(f"gradients/{name}", gradient, collections=[]),
+                ]
+            self._summary = tf.summary.merge(summaries, collections=[])
+
+    def compute(self, session: Any, split: Split) -> Any:
+        """Computes the histograms.
+
+        Args:
+            session: a session with the weights.
+            split: the gradients are those of its first `NUM_GRADIENT_IMAGES` images.
+
+        Returns:
+            A `tf.Summary` with `weights/NAME` and `gradients/NAME`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: a weight or gradient is not a number.
+        """
+        summary = session.run(self._summary, self._feed(split))
+        return tf.Summary.FromString(summary)
+
+    def gradient_norm(self, session: Any, split: Split) -> float:
+        """The Euclidean norm of the same gradients, all together."""
+        return session.run(self._classifier.gradient_norm, self._feed(split))
+
+    def _feed(self, split: Split) -> dict[Any, Any]:
+        """The split's first images."""
+        return {
+            self._classifier.images: split.images[:NUM_GRADIENT_IMAGES],
+            self._classifier.labels: split.labels[:NUM_GRADIENT_IMAGES],
+        }
+
+
+def image(tag: str, figure: Any) -> Any:
+    """A figure, for TensorBoard's IMAGES page.
+
+    Args:
+        tag: the image's name there.
+        figure: a matplotlib figure.
+
+    Returns:
+        A `tf.Summary` with the figure as PNG.
+    """
+    width, height = figure.canvas.get_width_height()
+    value = tf.Summary.Image(
+        width=width,
+        height=height,
+        colorspace=4,  # red, green, blue, alpha
+        encoded_image_string=figures.as_png(figure),
+    )
+    return tf.Summary(value=[tf.Summary.Value(tag=tag, image=value)])
+
+
+def table(tag: str, rows: Mapping[str, Any]) -> Any:
+    """A table of two columns, for TensorBoard's TEXT page.
+
+    Args:
+        tag: the text's name there.
+        rows: name -> value.
+
+    Returns:
+        A `tf.Summary` with the table in Markdown.
+    """
+    lines = ["| | |", "| --- | --- |"]
+    for name, value in rows.items():
+        # What is between backquotes is no Markdown.
+        lines.append(f"| {name} | `{str(value).replace('|', '')}` |")
+    plugin = tf.SummaryMetadata.PluginData(plugin_name="text")
+    value = tf.Summary.Value(
+        tag=tag,
+        metadata=tf.SummaryMetadata(plugin_data=plugin),
+        tensor=tf.make_tensor_proto("\n".join(lines), tf.string),
+    )
+    return tf.Summary(value=[value])
+
+
+def hyperparameters(values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """A run's options, for TensorBoard's HPARAMS page.
+
+    Args:
+        values: name -> value. Numbers stay numbers, others are shown as text; what is
+            `None` has no value there.
+
+    Returns:
+        Two `tf.Summary`: which columns there are, the same for all runs, and this
+        run's values. Both are empty where TensorBoard is not installed, which defines
+        what they hold.
+    """
+    try:
+        from tensorboard.plugins.hparams import api_pb2, summary
+    except ImportError:
+        return tf.Summary(), tf.Summary()
+    numbers = options.numbers()
+    kinds = {True: api_pb2.DATA_TYPE_FLOAT64, False: api_pb2.DATA_TYPE_STRING}
+    columns = [
+        api_pb2.HParamInfo(name=name, type=kinds[name in numbers])
+        for name in ("script", "preset", *options.telling())
+    ]
+    for column in columns:
+        if column.name in FIRST_COLUMNS and hasattr(column, "differs"):  # not in 1.15
+            column.differs = True
+    metrics = [
+        api_pb2.MetricInfo(
+            name=api_pb2.MetricName(group=split, tag=tag), display_name=f"{split} {tag}"
+        )
+        for split, tag in METRICS
+    ]
+    known = {
+        name: value if name in numbers else _as_text(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return (
+        _converted(summary.experiment_pb(columns, metrics, time_created_secs=0)),
+        _converted(summary.session_start_pb(known)),
+    )
+
+
+def success() -> Any:
+    """The mark by which the HPARAMS page knows that a run is complete.
+
+    Returns:
+        A `tf.Summary`; empty where TensorBoard is not installed.
+    """
+    with contextlib.suppress(ImportError):
+        from tensorboard.plugins.hparams import api_pb2, summary
+
+        return _converted(summary.session_end_pb(api_pb2.STATUS_SUCCESS))
+    return tf.Summary()
+
+
+def _as_text(value: Any) -> str:
+    """An option's value as it is typed."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _converted(summary: Any) -> Any:
+    """TensorBoard's message as TensorFlow's, which is another class."""
+    return tf.Summary.FromString(summary.SerializeToString())

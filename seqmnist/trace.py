@@ -1,0 +1,58 @@
+"""A timeline of some training steps: which op ran when, on which thread."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from seqmnist import tf1 as tf
+from seqmnist.run_folder import write_text
+
+
+class Tracer:
+    """Stands for a session, and notes what its `run` does.
+
+    Args:
+        session: the session.
+        first: the first step that it notes.
+
+    Attributes:
+        first: the first step that it notes.
+        metadata: a `tf.RunMetadata` per call of `run`.
+    """
+
+    def __init__(self, session: Any, first: int) -> None:
+        self.first = first
+        self._session = session
+        self.metadata: list[Any] = []
+
+    def run(self, fetches: Any, feed_dict: Any = None) -> Any:
+        """Runs as the session does, and notes the time of every op."""
+        options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+        metadata = tf.RunMetadata()
+        with tf.stderr_held_back(
+            lambda line: "GPU trace was not collected" not in line
+        ):
+            values = self._session.run(fetches, feed_dict, options, metadata)
+        self.metadata.append(metadata)
+        return values
+
+    def write(self, path: Path) -> None:
+        """Writes the timeline in Chrome's trace event format.
+
+        Args:
+            path: a JSON file; chrome://tracing and https://ui.perfetto.dev open it.
+
+        Raises:
+            CannotWrite: disk full, folder gone, not allowed.
+        """
+        from tensorflow.python.client.timeline import Timeline
+
+        events = []
+        for metadata in self.metadata:
+            trace = Timeline(metadata.step_stats).generate_chrome_trace_format(
+                show_dataflow=False
+            )
+            events += json.loads(trace)["traceEvents"]
+        write_text(path, json.dumps({"traceEvents": events}))

@@ -1,0 +1,147 @@
+"""TensorBoard shows a run: what it serves, and what is seen in a real browser."""
+
+import json
+import os
+import time
+import urllib.request
+
+import pytest
+from browser import Browser, missing, tensorboard
+from conftest import TENSORFLOW_VERSION
+from scripts import main
+
+SCALARS = {
+    "train": {
+        *("loss", "accuracy", "learning_rate", "gradient_norm", "examples_per_second"),
+    },
+    "test": {"loss", "accuracy", "examples_per_second"},
+}
+SCALARS["validation"] = SCALARS["train"]
+BOXES = ("input", "view", "cell", "readout", "loss", "optimizer")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, small_data):
+    """TensorBoard on two runs; its address, and the runs' names."""
+    log_dir = tmp_path_factory.mktemp("logs")
+    common = ["--data-dir", str(small_data), "--log-dir", str(log_dir)]
+    common += ["--validation-size", "20", "--batch-size", "50", "--steps", "12"]
+    common += ["--evaluate-every", "4steps", "--recurrence", "plain"]
+    for script, units in (("train_lstm", "5"), ("train_rnn", "7")):
+        assert main(script, [*common, "--units", units]) == 0
+    names = [f"{path.parent.name}/{path.name}" for path in sorted(log_dir.glob("*/*"))]
+    with tensorboard(log_dir) as address:
+        end = time.time() + 60
+        while time.time() < end and not all(
+            f"{name}/test" in get(address, "runs") for name in names
+        ):
+            time.sleep(0.5)
+        yield address, names
+
+
+def get(address, path, body=None):
+    """What TensorBoard serves its pages with."""
+    headers = {"Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}/data/{path}", data, headers)
+    with urllib.request.urlopen(request) as response:
+        content = response.read().decode()
+    return json.loads(content) if content.startswith(("{", "[")) else content
+
+
+def test_the_splits_have_their_scalars_under_the_same_tags(served):
+    address, names = served
+    tags = get(address, "plugin/scalars/tags")
+    for name in names:
+        for split, expected in SCALARS.items():
+            assert set(tags[f"{name}/{split}"]) == expected
+
+
+def test_images_histograms_and_text_are_served(served):
+    address, names = served
+    for name in names:
+        images = get(address, "plugin/images/tags")
+        assert set(images[name]) == {"inputs"}
+        for split in ("validation", "test"):
+            assert set(images[f"{name}/{split}"]) == {"confusion", "mistakes"}
+        histograms = set(get(address, "plugin/histograms/tags")[f"{name}/train"])
+        variables = {tag.split("/", 1)[1] for tag in histograms}
+        assert histograms == {
+            f"{kind}/{v}" for kind in ("weights", "gradients") for v in variables
+        }
+        assert {"dense/kernel", "dense/bias"} < variables and len(variables) == 4
+        text = get(address, f"plugin/text/text?run={name}&tag=configuration")
+        assert "validation_size" in text[0]["text"] and "20" in text[0]["text"]
+
+
+def test_the_graph_has_the_scripts_boxes_and_no_others(served):
+    address, names = served
+    graph = get(address, f"plugin/graphs/graph?run={names[0]}/train&conceptual=false")
+    nodes = {
+        line.split('"')[1] for line in graph.splitlines() if line.startswith("  name:")
+    }
+    assert {name.split("/")[0] for name in nodes} == set(BOXES)
+
+
+def test_runs_are_compared_by_every_option_and_test_accuracy(served):
+    address, _ = served
+    experiment = get(address, "plugin/hparams/experiment", {"experimentName": ""})
+    columns = {info["name"] for info in experiment["hparamInfos"]}
+    assert {"script", "units", "learning_rate", "forget_bias", "seed"} < columns
+    first = experiment["metricInfos"][0]
+    assert first["name"] == {"group": "test", "tag": "accuracy"}
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 10}
+    request["allowedStatuses"] = ["STATUS_SUCCESS"]
+    request["colParams"] = [{"hparam": "units", "order": "ORDER_DESC"}]
+    found = get(address, "plugin/hparams/session_groups", request)["sessionGroups"]
+    assert [group["hparams"]["units"] for group in found] == [7, 5]
+    (metric,) = [m for m in found[0]["metricValues"] if m["name"] == first["name"]]
+    assert 0 <= metric["value"] <= 1
+
+
+@pytest.fixture(scope="module")
+def browser(served):
+    problem = missing()
+    if TENSORFLOW_VERSION.startswith("1."):
+        pytest.skip("the pages are those of TensorBoard 2; `make test` opens them")
+    if problem and "SEQMNIST_NEEDS_BROWSER" not in os.environ:
+        pytest.skip(problem)
+    assert not problem
+    with Browser(served[0]) as browser:
+        yield browser
+
+
+def test_scalars_are_on_the_page(browser):
+    browser.open("timeseries")
+    words = [*SCALARS["train"], "validation", "confusion"]
+    text = browser.text(*words)
+    assert all(word in text for word in words)
+    assert browser.paths(3) >= 3  # a curve per split and run
+
+
+def test_the_graph_is_on_the_page(browser):
+    browser.open("graphs")
+    text = browser.text(*BOXES)
+    assert all(box in text.split() for box in BOXES)
+
+
+def test_images_are_on_the_page(browser):
+    browser.open("images")
+    # Two runs: inputs, and confusion and mistakes of two splits; not all unfolded.
+    sizes = browser.images(5)
+    assert [600, 620] in sizes and len(sizes) >= 5
+
+
+def test_histograms_are_on_the_page(browser):
+    browser.open("histograms")
+    words = ("weights/dense/kernel", "gradients/rnn/lstm_cell/bias")
+    text = browser.text(*words)
+    assert all(word in text for word in words)
+    assert browser.paths(8) >= 8
+
+
+def test_hparams_are_on_the_page(browser):
+    browser.open("hparams")
+    words = ("learning_rate", "test accuracy", "train_lstm", "train_rnn")
+    text = browser.text(*words)
+    assert all(word in text for word in words)
