@@ -1,123 +1,49 @@
-"""Compares the runs in logs/: a table of their test accuracies, the best first.
+"""Compares the runs in logs/: a table of their accuracies, the best first.
 
     python compare.py
-    python compare.py --log-dir somewhere/else
+    python compare.py --filter script=train_lstm 'units>=64' --sort seconds
+    python compare.py --plot curves.png
+    python compare.py --format csv > runs.csv
 
-Reads each run folder's config.json and result.txt; a run without a result, because it
-still trains or was stopped, is listed last with what its config.json says.
+Runs that differ only in their seed share a row, with mean ± standard deviation (number
+of runs). Below the table stands whether the best row differs from the next beyond
+chance. Runs that still train, and those that were stopped, come last with what is known
+of them.
 """
 
 import argparse
-import json
-import os
+import shutil
 import sys
-from pathlib import Path
 
+from seqmnist.comparing.best_two import compare_best
+from seqmnist.comparing.filters import (
+    OF_GROUPS,
+    filter_expression,
+    filter_rows,
+    resolve,
+    sort_rows,
+)
+from seqmnist.comparing.overlay import check_plot, save_overlay
+from seqmnist.comparing.rows import group_rows, single_row
+from seqmnist.comparing.runs import find_runs
+from seqmnist.comparing.table import (
+    format_csv,
+    format_json,
+    format_markdown,
+    format_table,
+)
 from seqmnist.errors import UserError, one_line_errors
 from seqmnist.options import OneLineParser
 from seqmnist.paths import LOG_DIR, check_folder, shown
-from seqmnist.run_folder import CONFIG_FILE, RESULT_FILE
-from seqmnist.run_log import Result
 
-# Heading -> field of `Result`, and how it is shown.
-COLUMNS = {
-    "test accuracy": ("test_accuracy", "{:.4f}"),
-    "correct": ("test_correct", "{}"),
-    "script": ("script", "{}"),
-    "preset": ("preset", "{}"),
-    "view": ("view", "{}"),
-    "cell": ("cell", "{}"),
-    "units": ("units", "{}"),
-    "parameters": ("parameters", "{}"),
-    "steps": ("steps", "{}"),
-    "seconds": ("seconds", "{:.1f}"),
-    "seed": ("seed", "{}"),
-    "run": ("run", "{}"),
-}
+FORMATS = ("table", "markdown", "csv", "json")
 
 
-def read_run(folder):
-    """Reads a run folder.
-
-    Args:
-        folder: a folder with a config.json, as a `Path`.
+def make_parser():
+    """Builds the parser.
 
     Returns:
-        A dict by the names of `Result`'s fields; without result.txt only those that
-        config.json knows.
-
-    Raises:
-        ValueError: the folder is not a run of this suite.
-        OSError: its files cannot be read.
-    """
-    result_file = folder / RESULT_FILE
-    if result_file.exists():
-        return Result.parse(result_file.read_text())._asdict()
-    config = json.loads((folder / CONFIG_FILE).read_text())
-    if not isinstance(config, dict) or "script" not in config:
-        raise ValueError(f"{CONFIG_FILE} is not a run's configuration")
-    known = ("script", "preset", "view", "units", "parameters", "seed")
-    run = {name: config[name] for name in known if name in config}
-    return {**run, "cell": config.get("cell_name", "-"), "run": folder.name}
-
-
-def read_runs(log_dir):
-    """Reads all runs below a folder.
-
-    Args:
-        log_dir: the folder's path.
-
-    Returns:
-        Two lists: the runs, as `read_run` returns them, the best test accuracy first
-        and those without a result last; and a line per folder that cannot be read.
-    """
-    runs, unreadable = [], []
-    for folder, subfolders, files in os.walk(log_dir):
-        if CONFIG_FILE not in files:
-            continue
-        subfolders.clear()  # a run's own
-        try:
-            runs.append(read_run(Path(folder)))
-        except (OSError, ValueError) as error:
-            unreadable.append(f"{shown(folder)}: not read ({error})")
-    runs.sort(key=lambda run: (-run.get("test_accuracy", -1), run["run"]))
-    return runs, unreadable
-
-
-def format_table(runs):
-    """The table as lines of aligned columns.
-
-    Args:
-        runs: dicts, as `read_run` returns them.
-
-    Returns:
-        A list of lines, the header first.
-    """
-    rows = [list(COLUMNS)]
-    for run in runs:
-        missing = {"test_accuracy": "no result yet"}
-        rows.append(
-            [
-                form.format(run[field]) if field in run else missing.get(field, "-")
-                for field, form in COLUMNS.values()
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-        for row in rows
-    ]
-
-
-@one_line_errors
-def main(argv=None):
-    """Prints the table.
-
-    Args:
-        argv: the command line's arguments; `None` for those of the process.
-
-    Returns:
-        The exit status: 0, or 2 if there is nothing to compare.
+        The parser.
     """
     parser = OneLineParser(
         prog="compare.py",
@@ -131,16 +57,141 @@ def main(argv=None):
         metavar="DIR",
         help=f"folder to look for runs in (default: {shown(LOG_DIR)})",
     )
-    log_dir = parser.parse_args(argv).log_dir
-    check_folder(log_dir, "--log-dir takes a folder with runs in it")
-    runs, unreadable = read_runs(log_dir)
-    for line in unreadable:
+    parser.add_argument(
+        "--sort",
+        default="test_accuracy",
+        metavar="COLUMN",
+        help="a column, or an option in config.json; accuracies highest first, all "
+        "else lowest first (default: test_accuracy)",
+    )
+    parser.add_argument(
+        "--reverse", action="store_true", help="sort the other way round"
+    )
+    parser.add_argument(
+        "--filter",
+        action="append",
+        nargs="+",
+        default=[],
+        type=filter_expression,
+        metavar="EXPRESSION",
+        help="only what fulfils all of these: name, one of = != < <= > >=, value, in "
+        "quotes, as in script=train_lstm 'units>=64' status=finished 'n>=3'; a name is "
+        "a column or an option in config.json",
+    )
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="a row for each run, also for those that differ only in seed",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="csv and json have all fields and digits (default: table)",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw the rows' validation accuracies against epochs over each other, as "
+        "a new .png, .pdf or .svg file",
+    )
+    return parser
+
+
+def select(runs, args):
+    """Chooses, groups and sorts what the options ask for.
+
+    Args:
+        runs: the runs, as `find_runs` returns them.
+        args: the parsed options.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UserError: a name is none of a column or an option, a text is compared with a
+            number, or nothing is left.
+    """
+    rows = [single_row(run) for run in runs]
+    name = resolve("--sort", args.sort, rows)
+    filters = [
+        condition._replace(name=resolve("--filter", condition.name, rows))
+        for conditions in args.filter
+        for condition in conditions
+    ]
+    rows = filter_rows(rows, [f for f in filters if f.name not in OF_GROUPS])
+    rows = rows if args.each else group_rows(rows)
+    rows = filter_rows(rows, [f for f in filters if f.name in OF_GROUPS])
+    if not rows:
+        raise UserError(
+            f"none of {len(runs)} runs in {shown(args.log_dir)} is left by --filter "
+            f"{' '.join(map(str, filters))}; leave out some of it"
+        )
+    return sort_rows(rows, name, args.reverse)
+
+
+def show(rows, comparison, output_format):
+    """Prints the rows.
+
+    Args:
+        rows: the rows.
+        comparison: what `compare_best` found.
+        output_format: one of `FORMATS`.
+    """
+    if output_format == "json":
+        print(format_json(rows, comparison))
+        return
+    if output_format == "csv":
+        print(format_csv(rows), end="")
+        return
+    if output_format == "markdown":
+        lines = format_markdown(rows)
+    else:
+        is_terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else None
+        lines = format_table(rows, width)
+    repeats = sum(row.repeats for row in rows)
+    if repeats:
+        text = f"not shown: {repeats} that did the same as a later run, seed included"
+        lines += ["", f"{text}; --each shows them"]
+    if comparison:
+        lines += ["", *comparison["lines"]]
+    text = "\n".join(lines)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = text.replace("± ", "+-")
+    print(text)
+
+
+@one_line_errors
+def main(argv=None):
+    """Prints the table.
+
+    Args:
+        argv: the command line's arguments; `None` for those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if there is nothing to compare.
+    """
+    args = make_parser().parse_args(argv)
+    plot = check_plot(args.plot) if args.plot is not None else None
+    check_folder(args.log_dir, "--log-dir takes a folder with runs in it")
+    runs, problems = find_runs(args.log_dir)
+    for line in problems:
         print(line, file=sys.stderr)
     if not runs:
         raise UserError(
-            f"no runs in {shown(log_dir)}; train one first: python train_rnn.py"
+            f"no runs in {shown(args.log_dir)}; train one first: python train_rnn.py"
         )
-    print("\n".join(format_table(runs)))
+    rows = select(runs, args)
+    comparison, problems = compare_best(rows)
+    for line in problems:
+        print(line, file=sys.stderr)
+    show(rows, comparison, args.format)
+    if plot is not None:
+        sys.stdout.flush()
+        print(save_overlay(plot, rows), file=sys.stderr)
     return 0
 
 

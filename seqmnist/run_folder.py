@@ -36,6 +36,10 @@ LOCK_FILE = "lock"
 METRICS_FILE = "metrics.csv"
 RESULT_FILE = "result.txt"
 
+# Seconds to wait for the lock: compare.py holds it for an instant to see whether a run
+# still trains, and who trains holds it for much longer.
+LOCK_PATIENCE = 0.2
+
 # TensorFlow reads a checkpoint's name as a pattern.
 PATTERN_CHARACTERS = set("*?[]\\")
 
@@ -63,7 +67,7 @@ class RunFolder:
             self._lock = os.open(str(path / LOCK_FILE), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(self._lock)
         except OSError as error:
             owner = self._owner() or "another process"
             os.close(self._lock)
@@ -147,6 +151,19 @@ class RunFolder:
             os.write(self._lock, owner.encode())
 
 
+def _take(lock: int) -> None:
+    """Takes a lock, which may be refused for as long as compare.py looks at it."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
 def check_name(option: str, path: Path) -> None:
     """Raises a `UserError` if TensorFlow could not read checkpoints below a path."""
     if PATTERN_CHARACTERS & set(str(path)):
@@ -176,11 +193,14 @@ def check_log_dir(log_dir: str, script: str) -> None:
         raise _bad_log_dir(path, "Permission denied")
 
 
-def read_config(path: str) -> dict[str, Any]:
+def read_config(
+    path: str, complaint: str = "--resume {}: no run to go on with"
+) -> dict[str, Any]:
     """Reads the configuration of a run.
 
     Args:
         path: the run's folder.
+        complaint: how the error begins, with {} for the folder.
 
     Returns:
         What its config.json holds.
@@ -200,8 +220,8 @@ def read_config(path: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"--resume {path}: no run to go on with, as {CONFIG_FILE} cannot be read "
-            f"({reason}); expected what a run printed as its run folder"
+            f"{complaint.format(path)}, as {CONFIG_FILE} cannot be read ({reason}); "
+            "expected what a run printed as its run folder"
         )
 
 

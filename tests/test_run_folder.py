@@ -64,6 +64,56 @@ def test_two_processes_cannot_work_in_one_folder(tmp_path):
     assert re.search(message, process.stderr)
 
 
+@pytest.mark.parametrize("seconds, is_owner", [(0.08, False), (10, True)])
+def test_a_look_at_the_lock_is_waited_for_and_an_owner_is_not(
+    seconds, is_owner, tmp_path
+):
+    code = (
+        "import fcntl, sys, time\n"
+        "file = open(sys.argv[1], 'a')\n"
+        "fcntl.flock(file, fcntl.LOCK_SH)\n"
+        "print(flush=True)\n"
+        "time.sleep(float(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lock"), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"\n"
+        if is_owner:
+            with pytest.raises(UserError, match="another process trains in this"):
+                RunFolder(tmp_path)
+        else:
+            RunFolder(tmp_path).close()
+        process.kill()
+    RunFolder(tmp_path).close()
+
+
+def test_a_run_starts_while_others_look_at_its_lock(tmp_path):
+    """Many readers at once, as often as they can."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from seqmnist.comparing.runs import _lock_status\n"
+        "print(flush=True)\n"
+        "while True: _lock_status(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    (tmp_path / "lock").write_text("process 1, which was killed\n")
+    processes = [
+        subprocess.Popen(command, cwd=str(PROJECT_DIR), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout.readline() == b"\n"
+        for _ in range(20):
+            with RunFolder(tmp_path) as folder:
+                assert folder.path == tmp_path
+            (tmp_path / "lock").write_text("process 1, which was killed\n")
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
 def test_a_lock_left_behind_is_taken_over_and_its_owner_named(tmp_path):
     with create(tmp_path) as folder:
         path = folder.path

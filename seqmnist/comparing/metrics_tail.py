@@ -1,0 +1,145 @@
+"""The last figures in a metrics.csv, which may be long, half-written or damaged.
+
+run_log.py has `read_metrics` for the rows of a run that must be whole.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Iterable, NamedTuple
+
+from seqmnist.run_folder import METRICS_FILE
+
+# Some 60 rows, among which are mostly the last ones of all splits; else it is this many
+# of the file's last bytes that are searched.
+TAIL_BYTES = 4096
+MAX_METRICS_BYTES = 2**24
+
+MAX_ROW_BYTES = 1000
+MAX_WHOLE = 2**63  # what is larger is no count
+MAX_FLOAT = 1e100
+
+
+class Figures(NamedTuple):
+    """A row of metrics.csv, see `METRICS` in run_log.py.
+
+    Attributes:
+        step: updates done.
+        epoch: passes over the training split done, a fraction.
+        loss: nats per example, or `None` if it was no finite number.
+        correct: examples classified as their label says.
+        total: all examples, 1 or more.
+        seconds: time spent in training, or `None`.
+    """
+
+    step: int
+    epoch: float
+    loss: float | None
+    correct: int
+    total: int
+    seconds: float | None
+
+    @property
+    def accuracy(self) -> float:
+        """`correct / total`, a fraction."""
+        return self.correct / self.total
+
+
+def last_figures(folder: Path, splits: Iterable[str]) -> dict[str, Figures]:
+    """Reads the last figures of each split.
+
+    Args:
+        folder: a run's folder.
+        splits: some of `SPLITS` in run_log.py.
+
+    Returns:
+        Split -> the last complete row of metrics.csv. A split without rows, and one
+        whose last row is no row, is left out.
+    """
+    found: dict[str, Figures | None] = {}
+    try:
+        for num_bytes in (TAIL_BYTES, MAX_METRICS_BYTES):
+            header, data = _read_end(folder / METRICS_FILE, num_bytes)
+            for split in set(splits) - set(found):
+                line = _last_line(data, split)
+                if line:
+                    found[split] = _parse(header, line, split)
+            if set(splits) == set(found) or len(data) < num_bytes:
+                break
+    except (OSError, ValueError):
+        pass
+    return {split: figures for split, figures in found.items() if figures}
+
+
+def read_curve(folder: Path, split: str) -> list[tuple[float, float]]:
+    """Reads a split's accuracies.
+
+    Args:
+        folder: a run's folder.
+        split: `train`, `validation` or `test`.
+
+    Returns:
+        Epoch and accuracy of each row that is a row, in the file's order; none if there
+        is no such file.
+    """
+    try:
+        header, data = _read_end(folder / METRICS_FILE, MAX_METRICS_BYTES)
+    except (OSError, ValueError):
+        return []
+    word = f",{split},".encode()
+    lines = data[: data.rfind(b"\n") + 1].split(b"\n")
+    rows = [_parse(header, line, split) for line in lines if word in line]
+    return [(row.epoch, row.accuracy) for row in rows if row]
+
+
+def _read_end(path: Path, num_bytes: int) -> tuple[bytes, bytes]:
+    """The header of a metrics.csv, and as many of its last bytes."""
+    if not path.is_file():
+        raise ValueError("no file")
+    with open(path, "rb") as file:
+        header = file.readline(MAX_ROW_BYTES)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - num_bytes))
+        return header, file.read(num_bytes)
+
+
+def _last_line(data: bytes, split: str) -> bytes:
+    """The last complete line of a split, or b"" if it is not among these bytes."""
+    at = data.rfind(f",{split},".encode(), 0, data.rfind(b"\n") + 1)
+    start = data.rfind(b"\n", 0, max(at, 0))
+    return data[start + 1 : data.find(b"\n", at)] if start >= 0 else b""
+
+
+def _parse(header: bytes, line: bytes, split: str) -> Figures | None:
+    """The figures in a line, or `None` if it is no row of this split."""
+    if len(line) > MAX_ROW_BYTES:
+        return None
+    names, fields = (part.decode("ascii", "replace") for part in (header, line))
+    row = dict(zip(names.strip().split(","), fields.strip().split(",")))
+    try:
+        step, correct, count = (int(row[n]) for n in ("step", "correct", "count"))
+        epoch, loss, seconds = (finite(row[n]) for n in ("epoch", "loss", "seconds"))
+    except (KeyError, ValueError):
+        return None
+    if row.get("split") != split or epoch is None:
+        return None
+    if not (0 <= step < MAX_WHOLE and 0 <= correct <= count < MAX_WHOLE and count):
+        return None
+    return Figures(step, epoch, loss, correct, count, seconds)
+
+
+def finite(number: str | float) -> float | None:
+    """Reads a number.
+
+    Args:
+        number: the number, or its text.
+
+    Returns:
+        The number, or `None` if it is infinite, not a number, or too large to be
+        squared.
+
+    Raises:
+        ValueError: the text is not that of a number.
+    """
+    value = float(number)
+    return value if abs(value) < MAX_FLOAT else None

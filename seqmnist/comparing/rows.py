@@ -1,0 +1,200 @@
+"""The rows that compare.py shows: a run each, or the runs that differ only in seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple, Sequence
+
+from seqmnist.comparing.metrics_tail import MAX_WHOLE
+from seqmnist.comparing.runs import FINISHED, Run
+from seqmnist.options import DEFAULTS, MAY_CHANGE
+from seqmnist.paths import shown
+
+# What is measured anew in every run; a group has the mean and the standard deviation.
+MEASURED = (
+    *("test_accuracy", "validation_accuracy", "train_accuracy"),
+    *("test_loss", "validation_loss", "train_loss"),
+    *("seconds", "examples_per_second"),
+)
+
+# What is added up in a group.
+COUNTED = (
+    *("test_correct", "test_count", "validation_correct", "validation_count"),
+    *("train_correct", "train_count"),
+)
+
+# What is in config.json or of the run itself; a group has it if its runs agree.
+DESCRIBED = (
+    *("script", "preset", "cell", "view", "units", "parameters", "steps", "seed"),
+    *("status", "run", "folder", "started"),
+)
+
+# All values of a row, by name; `n` is the number of runs.
+FIELDS = (*MEASURED, *COUNTED, *DESCRIBED, "n")
+
+# What config.json holds that does not decide a run's accuracies, beside the seed. The
+# data are compared by their digest, `data_sha256`.
+NOT_DECIDING = MAY_CHANGE | {"seed", "preset", "command", "log_dir", "recurrence_used"}
+
+
+class Row(NamedTuple):
+    """A row: one run, or several that differ only in seed.
+
+    Attributes:
+        run: the run; of several, the one with the median test accuracy, of an even
+            number the lower of the middle two.
+        values: by the names of `FIELDS`, `None` where it is not known or not one.
+        spread: name in `MEASURED` -> standard deviation over the runs (n - 1); empty
+            for one run.
+        options: what is in config.json, as far as all runs agree.
+        parts: the rows of the single runs, by seed; empty for one run.
+        repeats: earlier runs with the same options and a seed that is here already.
+    """
+
+    run: Run
+    values: dict[str, Any]
+    spread: dict[str, float]
+    options: dict[str, Any]
+    parts: tuple[Row, ...]
+    repeats: int
+
+    @property
+    def typical(self) -> Row:
+        """The row of `run` alone."""
+        return next((part for part in self.parts if part.run is self.run), self)
+
+
+def single_row(run: Run) -> Row:
+    """A run's row.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The row.
+    """
+    values: dict[str, Any] = dict.fromkeys(FIELDS)
+    for split, figures in run.figures.items():
+        values[f"{split}_accuracy"] = figures.accuracy
+        values[f"{split}_loss"] = figures.loss
+        values[f"{split}_correct"] = figures.correct
+        values[f"{split}_count"] = figures.total
+    for name in ("script", "preset", "view"):
+        values[name] = _text(run.options.get(name))
+    for name in ("units", "parameters", "seed"):
+        values[name] = _whole(run.options.get(name))
+    batch_size = _whole(run.options.get("batch_size"))
+    if run.steps and run.seconds and run.seconds > 0 and batch_size:
+        speed = run.steps * batch_size / run.seconds
+        values["examples_per_second"] = speed if math.isfinite(speed) else None
+    values.update(
+        cell=_text(run.options.get("cell_name")),
+        steps=run.steps,
+        seconds=run.seconds,
+        status=run.status,
+        run=run.folder.name,
+        folder=shown(run.folder),
+        started=run.started or None,
+        n=1,
+    )
+    return Row(run, values, {}, run.options, (), 0)
+
+
+def group_rows(rows: Sequence[Row]) -> list[Row]:
+    """Puts finished runs that differ only in seed into one row.
+
+    Of several with the same seed, which are the same run again, the last one counts:
+    as so many independent runs they would make the spread look smaller than it is.
+
+    Args:
+        rows: of single runs.
+
+    Returns:
+        The rows, in the order in which the first of their runs came.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_key(row), []).append(row)
+    return [_grouped(group) for group in groups.values()]
+
+
+def _key(row: Row) -> str:
+    """What the runs of one group have in common, or the run's own folder."""
+    options = row.options
+    has_seed = row.values["seed"] is not None
+    if row.values["status"] != FINISHED or not has_seed or not _digest(row):
+        return row.values["folder"]
+    # An option that is not there, as the run is older than it, has its default.
+    deciding = {**DEFAULTS, **options}
+    for name in NOT_DECIDING:
+        deciding.pop(name, None)
+    return json.dumps(deciding, sort_keys=True)
+
+
+def _digest(row: Row) -> str | None:
+    """The SHA-256 of the run's data, if it is known."""
+    return _text(row.options.get("data_sha256"))
+
+
+def _grouped(group: Sequence[Row]) -> Row:
+    """The row of a group: its only run's, or that of one run per seed."""
+    newest = sorted(group, key=lambda r: (r.values["started"] or "", r.values["run"]))
+    by_seed = {row.values["seed"]: row for row in newest}
+    repeats = len(group) - len(by_seed)
+    parts = tuple(by_seed[seed] for seed in sorted(by_seed)) if len(group) > 1 else ()
+    if len(by_seed) == 1:
+        return newest[-1]._replace(repeats=repeats)
+    values = dict.fromkeys(FIELDS, None)
+    spread = {}
+    for name in DESCRIBED:
+        values[name] = _common([part.values[name] for part in parts])
+    for name in (*MEASURED, *COUNTED):
+        found = [part.values[name] for part in parts]
+        if None not in found and name in COUNTED:
+            values[name] = sum(found)
+        elif None not in found:
+            values[name], spread[name] = _mean_and_spread(found)
+    values["n"] = len(parts)
+    by_accuracy = sorted(parts, key=lambda part: part.values["test_accuracy"])
+    return Row(
+        run=by_accuracy[(len(parts) - 1) // 2].run,
+        values=values,
+        spread=spread,
+        options=_common_options(parts),
+        parts=parts,
+        repeats=repeats,
+    )
+
+
+def _mean_and_spread(numbers: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of two numbers or more."""
+    mean = sum(numbers) / len(numbers)
+    squares = sum((number - mean) * (number - mean) for number in numbers)
+    return mean, math.sqrt(squares / (len(numbers) - 1))
+
+
+def _common(values: Sequence[Any]) -> Any:
+    """The value, if it is the same everywhere, else `None`."""
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _common_options(parts: Sequence[Row]) -> dict[str, Any]:
+    """What is in all configurations with the same value."""
+    first, *others = (part.options for part in parts)
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
+    }
+
+
+def _text(value: Any) -> str | None:
+    """A value of config.json if it is a text."""
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: Any) -> int | None:
+    """A value of config.json if it is a whole number from 0 on."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and 0 <= value < MAX_WHOLE else None

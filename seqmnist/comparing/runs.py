@@ -1,0 +1,207 @@
+"""The runs below a folder: found, and read as far as they can be, in whatever state.
+
+A run that still trains, that was killed, or whose files are damaged is read as far as
+its files go; what is no run is told of in a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+from seqmnist.comparing.metrics_tail import MAX_WHOLE, Figures, finite, last_figures
+from seqmnist.errors import one_line
+from seqmnist.paths import shown
+from seqmnist.run_folder import CONFIG_FILE, LOCK_FILE, RESULT_FILE
+from seqmnist.run_log import SPLITS, Result
+
+# finished: there is a result. running: a process trains in the folder now. stopped: it
+# was interrupted or killed, and may be resumed. unknown: it cannot be told.
+STATUSES = ("finished", "running", "stopped", "unknown")
+FINISHED, RUNNING, STOPPED, UNKNOWN = STATUSES
+
+MAX_TEXT_BYTES = 2**17  # a hundred times what config.json has
+
+
+class Run(NamedTuple):
+    """What is known of a run.
+
+    Attributes:
+        folder: its folder.
+        status: one of `STATUSES`.
+        options: what config.json holds, but for what is neither a plain value nor a
+            list of them.
+        started: when, as config.json has it, or "".
+        figures: split -> its last figures, as far as there are any. Those of test are
+            left out while a run may still go on to others.
+        steps: updates done, or `None`.
+        seconds: time spent in training, evaluations left out, or `None`.
+        problem: what of it could not be read, one line, or "".
+    """
+
+    folder: Path
+    status: str
+    options: dict[str, Any]
+    started: str
+    figures: dict[str, Figures]
+    steps: int | None
+    seconds: float | None
+    problem: str
+
+
+def find_runs(log_dir: str | os.PathLike[str]) -> tuple[list[Run], list[str]]:
+    """Reads all runs below a folder.
+
+    Args:
+        log_dir: the folder.
+
+    Returns:
+        The runs, by path; and a line for each folder and file that cannot be read.
+    """
+    runs: list[Run] = []
+    problems: list[tuple[str, str]] = []
+    walk = os.walk(
+        os.fspath(log_dir),
+        onerror=lambda e: problems.append((str(e.filename), _reason(e))),
+    )
+    for folder, subfolders, files in walk:
+        if CONFIG_FILE not in files:
+            continue
+        try:
+            run = read_run(Path(folder))
+        except (OSError, ValueError, RecursionError) as error:
+            problems.append((folder, _reason(error)))
+            continue
+        subfolders.clear()  # a run's own
+        runs.append(run)
+        if run.problem:
+            problems.append((folder, run.problem))
+    runs.sort(key=lambda run: str(run.folder))
+    lines = [f"{shown(path)}: not read ({what})" for path, what in sorted(problems)]
+    return runs, [one_line(line) for line in lines]
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run's folder.
+
+    Args:
+        folder: the folder, with a config.json.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError, RecursionError: config.json is not that of a run.
+        OSError: it cannot be read.
+    """
+    record = json.loads(
+        _read_text(folder / CONFIG_FILE),
+        parse_float=finite,
+        parse_constant=lambda name: None,  # NaN and Infinity, which JSON has not
+    )
+    if not isinstance(record, dict) or not isinstance(record.get("script"), str):
+        raise ValueError(f"{CONFIG_FILE} is not a run's configuration")
+    environment = record.get("environment")
+    started = environment.get("started") if isinstance(environment, dict) else ""
+    status = _status(folder)
+    # A run that goes on has no test figures that count.
+    figures = last_figures(folder, SPLITS if status == FINISHED else SPLITS[:2])
+    problem = ""
+    if status == FINISHED:
+        try:
+            figures["test"] = _read_result(folder / RESULT_FILE, figures.get("test"))
+        except (OSError, ValueError) as error:
+            status, problem = UNKNOWN, f"{RESULT_FILE}: {_reason(error)}"
+    latest = max(figures.values(), key=lambda f: (f.step, f.seconds or 0), default=None)
+    if status == FINISHED:
+        latest = figures["test"]
+    return Run(
+        folder=folder,
+        status=status,
+        options={name: v for name, v in record.items() if _is_plain(v)},
+        started=started if isinstance(started, str) else "",
+        figures=figures,
+        steps=latest and latest.step,
+        seconds=latest and latest.seconds,
+        problem=problem,
+    )
+
+
+def _status(folder: Path) -> str:
+    """One of `STATUSES`; a run that ends meanwhile is finished."""
+    result = folder / RESULT_FILE
+    if result.exists():
+        return FINISHED
+    status = _lock_status(folder / LOCK_FILE)
+    return FINISHED if result.exists() else status
+
+
+def _lock_status(path: Path) -> str:
+    """Whether a process holds a run's lock, which is looked at for an instant only.
+
+    A run that starts in that instant waits for it, see `RunFolder`.
+    """
+    try:
+        # Empty if nobody came, or who came has left in order.
+        if not path.is_file() or not path.stat().st_size:
+            return STOPPED
+        lock = os.open(str(path), os.O_RDONLY)
+    except OSError:
+        return UNKNOWN
+    try:
+        if fcntl is None:
+            return UNKNOWN
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return STOPPED
+    except BlockingIOError:
+        return RUNNING
+    except OSError:  # a disk without locks
+        return UNKNOWN
+    finally:
+        os.close(lock)
+
+
+def _read_result(path: Path, row: Figures | None) -> Figures:
+    """The figures of result.txt, with the digits of metrics.csv where both agree."""
+    result = Result.parse(_read_text(path))
+    match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", result.test_correct)
+    correct, total = map(int, match.groups()) if match else (1, 0)
+    if not (correct <= total and total and 0 <= result.steps < MAX_WHOLE):
+        raise ValueError("its numbers are none of a result")
+    if row and (row.step, row.correct, row.total) == (result.steps, correct, total):
+        return row
+    loss, seconds = finite(result.test_loss), finite(result.seconds)
+    return Figures(result.steps, 0.0, loss, correct, total, seconds)
+
+
+def _read_text(path: Path) -> str:
+    """A small text file."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is no file")
+    with open(path, "rb") as file:
+        content = file.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise ValueError(f"{path.name} has more than {MAX_TEXT_BYTES} bytes")
+    return content.decode()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value of config.json can be an option's."""
+    plain = (str, int, float, bool, type(None))
+    if isinstance(value, list):
+        return all(isinstance(item, plain) for item in value)
+    return isinstance(value, plain)
+
+
+def _reason(error: Exception) -> str:
+    """An error in a few words."""
+    words = error.strerror if isinstance(error, OSError) else str(error)
+    return str(words or error)[:200]

@@ -1,0 +1,91 @@
+"""Whether two accuracies differ beyond chance: McNemar's test, Newcombe's interval.
+
+The chance is that of which images are in the test set. That of the seed, which another
+training would show, is in the spread over seeds.
+"""
+
+from __future__ import annotations
+
+import math
+
+Z_95 = 1.959963984540054  # the normal distribution has 95 % between -Z_95 and Z_95
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's exact test, two-sided.
+
+    If both were equally good, each image that just one of them has right would be the
+    first's or the second's as a coin falls. That is computed in whole numbers.
+
+    Args:
+        only_first: images that the first has right and the second wrong.
+        only_second: images that the second has right and the first wrong.
+
+    Returns:
+        The probability, 0 to 1, that the coins fall as unevenly as this or more.
+
+    Source:
+        McNemar, Note on the sampling error of the difference between correlated
+        proportions or percentages, Psychometrika 12, 1947; in its exact form, with the
+        binomial distribution in place of chi-square.
+    """
+    number, fewer = only_first + only_second, min(only_first, only_second)
+    ways = total = 1  # of none, and up to none
+    for i in range(fewer):
+        ways = ways * (number - i) // (i + 1)
+        total += ways
+    return min(1.0, 2 * total / 2**number)
+
+
+def wilson(correct: int, count: int, z: float = Z_95) -> tuple[float, float]:
+    """Wilson's score interval for a proportion.
+
+    Args:
+        correct: 0 to `count`.
+        count: 1 or more.
+        z: the quantile of the normal distribution, 95 % if not given.
+
+    Returns:
+        The two ends, from 0 to 1.
+
+    Source:
+        Wilson, Probable inference, the law of succession, and statistical inference,
+        Journal of the American Statistical Association 22, 1927.
+    """
+    share, weight = correct / count, z * z / count
+    middle = share + weight / 2
+    half = math.sqrt(weight * (share * (1 - share) + weight / 4))
+    low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
+    # Without the last digits' rounding at the ends, where they are known.
+    return (low if correct else 0.0), (high if correct < count else 1.0)
+
+
+def newcombe(
+    correct_1: int, count_1: int, correct_2: int, count_2: int, z: float = Z_95
+) -> tuple[float, float]:
+    """Newcombe's interval for the difference of two proportions, from Wilson's.
+
+    It takes the two samples for independent. Two networks that were tested on the same
+    images mostly err on the same ones, which makes it wider than it need be.
+
+    Args:
+        correct_1: of the first, 0 to `count_1`.
+        count_1: 1 or more.
+        correct_2: of the second, 0 to `count_2`.
+        count_2: 1 or more.
+        z: the quantile of the normal distribution, 95 % if not given.
+
+    Returns:
+        The two ends, from -1 to 1, of first minus second.
+
+    Source:
+        Newcombe, Interval estimation for the difference between independent
+        proportions, Statistics in Medicine 17, 1998: method 10.
+    """
+    share_1, share_2 = correct_1 / count_1, correct_2 / count_2
+    low_1, high_1 = wilson(correct_1, count_1, z)
+    low_2, high_2 = wilson(correct_2, count_2, z)
+    difference = share_1 - share_2
+    below = math.hypot(share_1 - low_1, high_2 - share_2)
+    above = math.hypot(high_1 - share_1, share_2 - low_2)
+    return difference - below, difference + above

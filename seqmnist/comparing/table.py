@@ -1,0 +1,230 @@
+"""Rows of runs as a table, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any, Callable, NamedTuple, Sequence
+
+from seqmnist.comparing.rows import FIELDS, MEASURED, Row
+from seqmnist.errors import one_line
+
+MAX_TEXT = 60  # characters of a column, more than any name that the suite gives
+
+
+class Column(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        heading: what is above it.
+        is_number: whether it is aligned to the right.
+        form: the text of a row.
+        importance: in a narrow terminal the columns with the lowest are left out.
+    """
+
+    heading: str
+    is_number: bool
+    form: Callable[[Row], str]
+    importance: int
+
+
+def _accuracy(split: str) -> Callable[[Row], str]:
+    """`0.9712 (9712/10000)`, or mean ± standard deviation (number of runs)."""
+
+    def form(row: Row) -> str:
+        name = f"{split}_accuracy"
+        value, correct = row.values[name], row.values[f"{split}_correct"]
+        if value is None:
+            return "-"
+        if name in row.spread:
+            return f"{value:.4f} ± {row.spread[name]:.4f} ({row.values['n']})"
+        return f"{value:.4f} ({correct}/{row.values[f'{split}_count']})"
+
+    return form
+
+
+def _value(name: str, form: str = "{}") -> Callable[[Row], str]:
+    """A row's value, or "-"."""
+
+    def text(row: Row) -> str:
+        value = row.values[name]
+        shown = "-" if value is None else one_line(form.format(value))
+        return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 3] + "..."
+
+    return text
+
+
+def seeds(row: Row) -> str:
+    """A row's seeds.
+
+    Args:
+        row: the row.
+
+    Returns:
+        `3`, `0-2,7`, or "-" if the seed is not known.
+    """
+    if not row.parts:
+        return _value("seed")(row)
+    ranges: list[list[int]] = []
+    for seed in (part.values["seed"] for part in row.parts):
+        if ranges and ranges[-1][1] == seed - 1:
+            ranges[-1][1] = seed
+        else:
+            ranges.append([seed, seed])
+    return ",".join(f"{a}-{b}" if a < b else f"{a}" for a, b in ranges)
+
+
+def _seeds(row: Row) -> str:
+    """As `seeds`, but short."""
+    text = seeds(row)
+    return text if len(text) <= 9 else f"{text[:7]}.."
+
+
+def _run(row: Row) -> str:
+    """The run's name, or how many there are."""
+    return f"{len(row.parts)} runs" if row.parts else _value("run")(row)
+
+
+# The importance is for terminals of 80 columns on; a pipe gets all of them.
+COLUMNS = (
+    Column("test accuracy", False, _accuracy("test"), 14),
+    Column("validation", False, _accuracy("validation"), 11),
+    Column("train", False, _accuracy("train"), 5),
+    Column("loss", True, _value("test_loss", "{:.4f}"), 7),
+    Column("script", False, _value("script"), 13),
+    Column("cell", False, _value("cell"), 3),
+    Column("view", False, _value("view"), 2),
+    Column("units", True, _value("units"), 10),
+    Column("parameters", True, _value("parameters"), 4),
+    Column("steps", True, _value("steps"), 9),
+    Column("seconds", True, _value("seconds", "{:.1f}"), 8),
+    Column("examples/s", True, _value("examples_per_second", "{:.0f}"), 1),
+    Column("seed", True, _seeds, 6),
+    Column("status", False, _value("status"), 12),
+    Column("run", False, _run, 15),
+)
+
+
+def format_table(rows: Sequence[Row], width: int | None = None) -> list[str]:
+    """The table as lines of aligned columns.
+
+    Args:
+        rows: the rows.
+        width: characters of a line; the least important columns are left out until it
+            is enough. `None` for all columns.
+
+    Returns:
+        The lines, the headings first; the last one tells what was left out, if
+        anything was.
+    """
+    columns = _columns(rows)
+    table = {column: [column.heading, *map(column.form, rows)] for column in columns}
+    widths = {column: max(map(len, cells)) for column, cells in table.items()}
+    left_out = []
+    for column in sorted(columns, key=lambda column: column.importance)[:-1]:
+        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        left_out.append(column.heading)
+        del widths[column]
+    lines = []
+    for index in range(len(rows) + 1):
+        cells = [
+            table[column][index].rjust(width)
+            if column.is_number
+            else table[column][index].ljust(width)
+            for column, width in widths.items()
+        ]
+        lines.append("  ".join(cells).rstrip())
+    if left_out:
+        lines += ["", f"left out, as the terminal is narrow: {', '.join(left_out)}"]
+    return lines
+
+
+def format_markdown(rows: Sequence[Row]) -> list[str]:
+    """The table in Markdown.
+
+    Args:
+        rows: the rows.
+
+    Returns:
+        The lines.
+    """
+    columns = _columns(rows)
+    lines = [
+        [column.heading for column in columns],
+        ["---:" if column.is_number else "---" for column in columns],
+        *([_escaped(column.form(row)) for column in columns] for row in rows),
+    ]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _escaped(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    for character in "\\|`*_<[":
+        # Within a word, underscores mean nothing to it.
+        if character != "_" or text.startswith("_"):
+            text = text.replace(character, "\\" + character)
+    return text
+
+
+def format_csv(rows: Sequence[Row]) -> str:
+    """All fields and options of the rows, with all digits.
+
+    Args:
+        rows: the rows.
+
+    Returns:
+        A header and a line per row. `..._std` are the standard deviations of a group,
+        `option_...` what config.json holds; what is not known, or not the same in all
+        runs of a group, is empty.
+    """
+    names = sorted({name for row in rows for name in row.options})
+    header = [*FIELDS, *(f"{name}_std" for name in MEASURED), "seeds"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*header, *(f"option_{name}" for name in names)])
+    for row in rows:
+        options = [row.options.get(name) for name in names]
+        writer.writerow(
+            [
+                *(row.values[name] for name in FIELDS),
+                *(row.spread.get(name) for name in MEASURED),
+                seeds(row),
+                *(" ".join(map(str, o)) if isinstance(o, list) else o for o in options),
+            ]
+        )
+    return file.getvalue()
+
+
+def format_json(rows: Sequence[Row], comparison: dict[str, Any] | None) -> str:
+    """All there is to know of the rows, with all digits.
+
+    Args:
+        rows: the rows.
+        comparison: what compare.py found out about the best two, or `None`.
+
+    Returns:
+        An object with `rows` and `comparison`. A row has the names of `FIELDS`, `std`
+        by the same names, `options` as in config.json as far as its runs agree, and
+        its `runs`, which are rows too, if it has several.
+    """
+    content = {"rows": [_as_object(row) for row in rows], "comparison": comparison}
+    return json.dumps(content, indent=1)
+
+
+def _as_object(row: Row) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return {
+        **row.values,
+        "std": row.spread,
+        "options": row.options,
+        "repeats": row.repeats,
+        "runs": [_as_object(part) for part in row.parts],
+    }
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns; that of the status only if not all runs are finished."""
+    all_finished = all(row.values["status"] == "finished" for row in rows)
+    return [c for c in COLUMNS if c.heading != "status" or not all_finished]
