@@ -1,0 +1,325 @@
+"""Predicts the digits in pictures, or in test images, with a network that was trained.
+
+    python predict.py RUN_DIR digit.png photo.jpg     pictures of any size and colour
+    python predict.py RUN_DIR --test-index 0 8        images of the test split
+    python predict.py RUN_DIR --export DIR            a SavedModel, to be served
+
+RUN_DIR is the folder that a training printed as its run folder. Per picture there are
+two lines on what was found in it and what is predicted, and the probability and the
+logit of each class; for a test image the actual label stands beside the predicted one.
+`--figure reading.png` draws how the prediction moved while the image was read.
+"""
+
+import argparse
+import os
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+
+from seqmnist import figures, mnist, options, reading
+from seqmnist import tf1 as tf
+from seqmnist.checkpoints import Variables
+from seqmnist.errors import UserError, one_line, one_line_errors
+from seqmnist.option_types import path, whole_number
+from seqmnist.paths import shown
+from seqmnist.predicting import pictures
+from seqmnist.predicting.export import check_export_dir, export
+from seqmnist.predicting.trained import find_checkpoint, read_run
+from seqmnist.run_folder import replacing
+from seqmnist.sequences import VIEWS
+
+FIGURE_FORMATS = (".png", ".pdf", ".svg")
+MAX_DRAWN = 20  # images in a figure, which is a yard long then
+
+# title: what it is called in the output; note: what was found and guessed, or "";
+# image: uint8 [28, 28], 0 (paper) to 255 (ink); label: 0 to 9, or None if not known.
+Example = namedtuple("Example", "title note image label")
+
+
+def make_parser():
+    """The command line's parser."""
+    parser = options.OneLineParser(
+        prog="predict.py",
+        usage="predict.py RUN_DIR [options] [image ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "run_dir", metavar="RUN_DIR", type=path, help="the folder of a run"
+    )
+    parser.add_argument(
+        "images", metavar="image", nargs="*", help="files with a digit in each"
+    )
+    parser.add_argument(
+        "--test-index",
+        metavar="N",
+        type=whole_number(0),
+        nargs="+",
+        default=[],
+        help="test images of the run's data, counted from 0",
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        type=path,
+        help="folder with those data (default: where they were for the run)",
+    )
+    parser.add_argument(
+        "--polarity",
+        choices=pictures.POLARITIES,
+        default="auto",
+        help="of the pictures (default: auto, as most of the border is paper)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        choices=["latest", "best"],
+        default="latest",
+        help="weights after the last step, which the run's result line tells of, or "
+        "the best on validation (default: latest)",
+    )
+    parser.add_argument(
+        "--figure",
+        metavar="FILE",
+        type=path,
+        help="draw how the predictions moved, as PNG, PDF or SVG",
+    )
+    parser.add_argument(
+        "--export",
+        metavar="DIR",
+        type=path,
+        help="write a SavedModel, from images to probabilities and classes, to a new "
+        "folder",
+    )
+    return parser
+
+
+def check_arguments(args):
+    """Refuses what can be told to fail, or to do nothing, before any work is done.
+
+    Args:
+        args: the parsed command line.
+
+    Raises:
+        UserError: with what is wrong.
+    """
+    num_images = len(args.images) + len(args.test_index)
+    if not num_images and args.export is None:
+        raise UserError(
+            "nothing to predict; expected pictures, --test-index N or --export DIR "
+            "behind RUN_DIR (see predict.py --help)"
+        )
+    if args.data_dir is not None and not args.test_index:
+        raise UserError("--data-dir: does nothing without --test-index; leave it out")
+    if args.polarity != "auto" and not args.images:
+        raise UserError("--polarity: does nothing without pictures; leave it out")
+    if args.export is not None:
+        check_export_dir(args.export)
+    if args.figure is not None:
+        _check_figure(args.figure, num_images)
+
+
+def _check_figure(file, num_images):
+    """Raises a `UserError` unless a figure of these images can be written."""
+    if os.path.splitext(file)[1].lower() not in FIGURE_FORMATS:
+        raise UserError(
+            f"--figure {file}: expected a name that ends in {', '.join(FIGURE_FORMATS)}"
+        )
+    if os.path.lexists(file):
+        raise UserError(
+            f"--figure {file}: exists and is not overwritten; give another name"
+        )
+    folder = os.path.dirname(os.path.abspath(file))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"--figure {file}: nothing can be written to {folder}; give a file in a "
+            "folder that exists and that you may write to"
+        )
+    if not 1 <= num_images <= MAX_DRAWN:
+        raise UserError(
+            f"--figure {file}: found {num_images} images; expected 1 to {MAX_DRAWN}"
+        )
+
+
+def read_pictures(files, polarity):
+    """Reads pictures. Says on stderr which cannot be.
+
+    Args:
+        files: their paths.
+        polarity: one of `pictures.POLARITIES`.
+
+    Returns:
+        A list of `Example`s, of those that can be read.
+    """
+    examples = []
+    for file in files:
+        try:
+            picture = pictures.read_picture(file, polarity)
+        except UserError as error:
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            continue
+        title = one_line(shown(file))
+        examples.append(Example(title, picture.description, picture.pixels, None))
+    return examples
+
+
+def read_test_images(indices, data_dir, config, record):
+    """Reads images of the test split. Says on stderr if it is another than the run's.
+
+    Args:
+        indices: which.
+        data_dir: the folder with the data, or `None` for the run's own.
+        config, record: the run's, as `read_run` returns them.
+
+    Returns:
+        A list of `Example`s.
+
+    Raises:
+        UserError: the data cannot be read, or have no such image.
+    """
+    folder = config.data_dir if data_dir is None else data_dir
+    splits = mnist.load_splits(folder, config.validation_size)
+    num_test = len(splits.test.labels)
+    for index in indices:
+        if index >= num_test:
+            raise UserError(
+                f"--test-index {index}: expected 0 to {num_test - 1}, as "
+                f"{shown(folder)} holds {num_test} test images"
+            )
+    if splits.digest != record.get("data_sha256"):
+        print(
+            f"{shown(folder)} holds other data (SHA-256 {splits.digest}) than the run "
+            f"was trained on ({record.get('data_sha256')})",
+            file=sys.stderr,
+        )
+    images, labels = splits.test
+    return [
+        Example(f"test image {index}", "", images[index], int(labels[index]))
+        for index in indices
+    ]
+
+
+def run_network(classifier, session, images, batch_size, per_step):
+    """Computes logits, a few images at a time.
+
+    Args:
+        classifier: the `Classifier`.
+        session: with its weights.
+        images: uint8 `[num_images, 28, 28]`, 0 to 255.
+        batch_size: how many images at a time.
+        per_step: whether after every time step.
+
+    Returns:
+        float32 `[num_images, 10]`; or, `per_step`, `[num_images, time_steps, 10]`.
+    """
+    fetch = classifier.logits_per_step if per_step else classifier.logits
+    batches = [
+        session.run(fetch, {classifier.images: images[start : start + batch_size]})
+        for start in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(batches)
+
+
+def describe(example, logits):
+    """What is told of an example.
+
+    Args:
+        example: the `Example`.
+        logits: float32 `[10]`.
+
+    Returns:
+        A list of lines.
+    """
+    probabilities = reading.softmax(logits)
+    predicted = int(logits.argmax())
+    verdict = f"predicted label {predicted}  probability {probabilities[predicted]:.4f}"
+    if example.label is not None:
+        verdict = f"actual label {example.label}  {verdict}"
+        verdict += "" if predicted == example.label else "  (wrong)"
+    rows = [
+        ("class", *map(str, range(len(logits)))),
+        ("prob.", *(f"{probability:.4f}" for probability in probabilities)),
+        ("logit", *(f"{logit:.3f}" for logit in logits)),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    table = [" ".join(c.rjust(w) for c, w in zip(row, widths)) for row in rows]
+    title = f"{example.title}: {example.note}" if example.note else example.title
+    return [title, *(f"  {line}" for line in [verdict, *table])]
+
+
+def save_figure(file, examples, logits_per_step):
+    """Draws how the predictions moved while the images were read.
+
+    Args:
+        file: where to, ending in one of `FIGURE_FORMATS`.
+        examples: the `Example`s.
+        logits_per_step: float32 `[num_examples, time_steps, 10]`.
+
+    Raises:
+        CannotWrite: disk full, folder gone, not allowed.
+    """
+    figure = figures.new_figure(reading.WIDTH, reading.WIDTH)
+    reading.draw_reading(
+        figure,
+        accuracy=None,
+        images=np.stack([example.image for example in examples]),
+        probabilities=reading.softmax(logits_per_step),
+        labels=[example.label for example in examples],
+    )
+    with replacing(Path(file)) as partial:
+        suffix = os.path.splitext(file)[1].lower()
+        figure.savefig(str(partial), format=suffix[1:], dpi=figures.DOTS_PER_INCH)
+
+
+def _predict(args, config, examples, classifier, session):
+    """Prints the predictions, and draws them if that is asked for."""
+    images = np.stack([example.image for example in examples])
+    size = config.evaluation_batch_size
+    logits = run_network(classifier, session, images, size, per_step=False)
+    for example, values in zip(examples, logits):
+        print("\n".join(describe(example, values)))
+    if args.figure is not None:
+        logits = run_network(classifier, session, images, size, per_step=True)
+        save_figure(args.figure, examples, logits)
+        print(f"figure: {shown(args.figure)}")
+
+
+@one_line_errors
+def main(argv=None):
+    """Predicts as the command line says.
+
+    Args:
+        argv: the command line's arguments; `None` for those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if something that was given cannot be used.
+    """
+    args = make_parser().parse_intermixed_args(argv)
+    check_arguments(args)
+    script, config, record = read_run(args.run_dir)
+    checkpoint = find_checkpoint(args.run_dir, args.checkpoint)
+    examples = read_pictures(args.images, args.polarity)
+    status = 0 if len(examples) == len(args.images) else 2
+    if args.test_index:
+        examples += read_test_images(args.test_index, args.data_dir, config, record)
+    if not examples and args.export is None:
+        return status
+    if args.figure is not None:
+        figures.prepare()
+    classifier = script.build_graph(config)
+    with tf.Session(graph=classifier.graph) as session:
+        Variables(classifier.graph, session).restore(checkpoint)
+        step = checkpoint.state["step"]
+        print(f"run: {shown(args.run_dir)}, {args.checkpoint} weights, of step {step}")
+        if examples:
+            _predict(args, config, examples, classifier, session)
+        if args.export is not None:
+            export(classifier, session, VIEWS[config.view], args.export)
+            print(f"SavedModel: {shown(args.export)}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

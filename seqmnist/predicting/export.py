@@ -1,0 +1,196 @@
+"""A trained network as a SavedModel, which TensorFlow 1.15 and 2.21 both load.
+
+The model has the signature `serving_default`:
+
+    images         uint8 [batch_size, 28, 28], 0 (paper) to 255 (ink)
+    probabilities  float32 [batch_size, 10], of the classes 0 to 9
+    classes        int64 [batch_size], the most probable ones
+
+It holds what is needed to predict, and nothing of the training. TensorFlow 1.15 refuses
+a graph with attributes that it does not know, as a later TensorFlow gives them to its
+ops. So the weights are constants, as the op of a variable has one that is never left
+out, `debug_name`; and attributes that have their default, such as MatMul's `grad_a`,
+are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+
+from seqmnist import tf1 as tf
+from seqmnist.classifier import Readout, scale_pixels
+from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
+from seqmnist.mnist import IMAGE_SHAPE
+from seqmnist.paths import shown
+from seqmnist.reading import softmax
+from seqmnist.sequences import View, as_sequences
+
+SIGNATURE = "serving_default"
+TAG = "serve"
+
+# Largest difference of a probability from the network's own, in the check that is made
+# before a model takes its place. The two compute the same ops on the same numbers; in
+# other batches, a few of the last of float32's 24 bits may come out differently.
+TOLERANCE = 1e-5
+
+
+def check_export_dir(path: str) -> None:
+    """Checks that a model can be exported to a folder, and would overwrite nothing.
+
+    Args:
+        path: the folder, which need not exist yet.
+
+    Raises:
+        UserError: it holds files, is none, or cannot be made.
+    """
+    folder = Path(path).absolute()
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"--export {path}: is no folder; give a new one's name")
+    parent = folder.parent
+    if not parent.is_dir():
+        raise UserError(f"--export {path}: there is no folder {parent}; make it first")
+    if not os.access(str(parent), os.W_OK | os.X_OK):
+        raise UserError(
+            f"--export {path}: nothing can be written to {parent} (Permission denied); "
+            "give another folder"
+        )
+    with writing(shown(folder)):
+        if folder.exists() and os.listdir(str(folder)):
+            raise UserError(
+                f"--export {path}: holds files, which are not overwritten; give a new "
+                "folder's name"
+            )
+
+
+def export(classifier: Any, session: Any, view: View, path: str) -> float:
+    """Writes the SavedModel, in one piece: it is there when it is whole and right.
+
+    Args:
+        classifier: the `Classifier` of the network.
+        session: with its weights.
+        view: how the network reads an image.
+        path: the folder to make; one that exists must be empty.
+
+    Returns:
+        The largest difference between a probability that the exported graph gave and
+        the network's, 0 to `TOLERANCE`, for as many random images as there are classes.
+
+    Raises:
+        UserError: as `check_export_dir`.
+        CannotWrite: disk full, folder gone, not allowed.
+        RuntimeError: the exported graph computes something else than the network.
+    """
+    check_export_dir(path)
+    graph, signature = build_inference_graph(classifier, session, view)
+    difference = _compare(classifier, session, graph, signature)
+    if not difference <= TOLERANCE:
+        raise RuntimeError(
+            f"the exported graph's probabilities differ by {difference} from the "
+            "network's; does build_graph compute what seqmnist/export.py does?"
+        )
+    with _in_one_piece(Path(path).absolute()) as partial:
+        builder = tf.saved_model.Builder(str(partial))
+        with tf.Session(graph=graph) as inference_session:
+            builder.add_meta_graph_and_variables(
+                inference_session,
+                [TAG],
+                {SIGNATURE: signature},
+                strip_default_attrs=True,
+            )
+        builder.save()
+    return difference
+
+
+def build_inference_graph(classifier: Any, session: Any, view: View) -> tuple[Any, Any]:
+    """Builds the graph from images to probabilities, its weights constants.
+
+    `build_graph`'s own has more in it: where TensorFlow 2 differentiates a loop, the
+    loop itself keeps what the gradient will need.
+
+    Args:
+        classifier: the `Classifier` of the network.
+        session: with its weights.
+        view: how the network reads an image.
+
+    Returns:
+        The `tf.Graph`, and the `SignatureDef` with the names of its tensors.
+    """
+    weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+    names = [weight.op.name for weight in weights]
+    values = dict(zip(names, session.run(weights)))
+
+    def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        """What `tf.get_variable` returns here."""
+        return tf.constant(values[name], name=name.split("/")[-1])
+
+    with tf.Graph().as_default() as graph:
+        images = tf.placeholder(tf.uint8, [None, *IMAGE_SHAPE], "images")
+        with tf.variable_scope(tf.get_variable_scope(), custom_getter=constant):
+            inputs = scale_pixels(as_sequences(images, view))
+            with tf.name_scope("cell"):
+                outputs, _ = tf.nn.dynamic_rnn(
+                    classifier.cell, inputs, dtype=tf.float32
+                )
+            with tf.name_scope("readout"):
+                logits = Readout()(outputs[:, -1])
+        results = {
+            "probabilities": tf.nn.softmax(logits, name="probabilities"),
+            "classes": tf.argmax(logits, axis=1, name="classes"),
+        }
+        signature = tf.saved_model.build_signature_def(
+            inputs={"images": tf.saved_model.build_tensor_info(images)},
+            outputs={
+                name: tf.saved_model.build_tensor_info(tensor)
+                for name, tensor in results.items()
+            },
+            method_name=tf.saved_model.signature_constants.PREDICT_METHOD_NAME,
+        )
+    return graph, signature
+
+
+def _compare(classifier: Any, session: Any, graph: Any, signature: Any) -> float:
+    """The largest difference of the two networks' probabilities, on random images."""
+    num_images = classifier.logits.shape.as_list()[-1]
+    random = np.random.RandomState(0)
+    images = random.randint(0, 256, [num_images, *IMAGE_SHAPE]).astype(np.uint8)
+    logits = session.run(classifier.logits, {classifier.images: images})
+    with graph.as_default(), tf.Session(graph=graph) as inference_session:
+        probabilities = inference_session.run(
+            signature.outputs["probabilities"].name,
+            {signature.inputs["images"].name: images},
+        )
+    return float(np.abs(probabilities - softmax(logits)).max())
+
+
+@contextlib.contextmanager
+def _in_one_piece(folder: Path) -> Iterator[Path]:
+    """A new folder to be filled, which at the end is renamed to its place.
+
+    Args:
+        folder: its place, empty or not there yet.
+
+    Yields:
+        The path of the new folder, which does not exist yet.
+
+    Raises:
+        CannotWrite: disk full, folder gone, not allowed; nothing is left behind.
+    """
+    with writing(shown(folder)):
+        around = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=str(folder.parent))
+        try:
+            partial = Path(around) / folder.name
+            yield partial
+            os.replace(str(partial), str(folder))
+        except tf.errors.OpError as error:
+            raise CannotWrite(
+                f"{shown(folder)}: cannot be written ({tensorflow_reason(error)})"
+            )
+        finally:
+            shutil.rmtree(around, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""The grey levels of a picture file of any kind, read by Pillow."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from seqmnist.errors import UserError
+
+# Of Pillow's decoders, those of pictures that people draw, scan and photograph. Among
+# the others is one that hands what it reads to a program, Ghostscript.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA")
+
+
+def read_grey(path: str) -> np.ndarray:
+    """Reads a picture's grey levels, the right way up; of several, the first.
+
+    What is transparent is laid on white paper, or on black if it is drawn light.
+
+    Args:
+        path: the file, in one of `FORMATS`.
+
+    Returns:
+        uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
+
+    Raises:
+        UserError: the file cannot be read; the line does not name it.
+    """
+    from PIL import Image, ImageOps
+
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError("is no file; expected a picture")
+    with warnings.catch_warnings():
+        # Pillow warns of what is odd about a file and reads it all the same.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                return _as_grey(ImageOps.exif_transpose(image))
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            limit = Image.MAX_IMAGE_PIXELS
+            raise UserError(
+                f"has more than {limit:,} pixels; scale it down, a few hundred pixels "
+                "in height and width are plenty"
+            )
+        except Image.UnidentifiedImageError:
+            raise UserError(
+                f"is no picture that can be read; expected {', '.join(FORMATS[:-1])} "
+                f"or {FORMATS[-1]}"
+            )
+        except UserError:
+            raise
+        except Exception as error:  # a decoder raises whatever it stumbles over
+            reason = getattr(error, "strerror", None) or str(error) or repr(error)
+            raise UserError(f"cannot be read ({reason}); expected a picture, all of it")
+
+
+def _as_grey(image: Any) -> np.ndarray:
+    """Grey levels of a Pillow image of any mode."""
+    if image.mode.startswith(("I", "F")):  # 16 bits, in one of several modes
+        return _high_depth(image)
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        return _composited(image.convert("RGBA"))
+    if image.mode not in ("1", "L", "P", "RGB", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    return np.asarray(image.convert("L"))  # luminance, by ITU-R 601-2
+
+
+def _high_depth(image: Any) -> np.ndarray:
+    """Grey levels of an image of more than 8 bits per pixel."""
+    values = np.asarray(image).astype(np.float32)
+    if image.mode.startswith("F") or values.min() < 0 or values.max() > 65535:
+        raise UserError(
+            f"has grey levels from {values.min():g} to {values.max():g}; expected 8 "
+            "or 16 bits per pixel: save it as a PNG of grey levels"
+        )
+    return values / 257  # of 65,535 to the 255 of 8 bits
+
+
+def _composited(image: Any) -> np.ndarray:
+    """Grey levels of an RGBA image, laid on white; or on black if it is drawn light."""
+    from PIL import Image
+
+    drawn, alpha = image.convert("RGB").convert("L"), image.getchannel("A")
+    every = max(1, max(image.size) // 1000)  # pixel of a large image will do
+    levels = np.asarray(drawn)[::every, ::every]
+    weights = np.asarray(alpha)[::every, ::every].astype(float)
+    is_light = (levels * weights).sum() > 127.5 * weights.sum()
+    paper = Image.new("L", image.size, 0 if is_light else 255)
+    paper.paste(drawn, mask=alpha)
+    return np.asarray(paper)

@@ -1,0 +1,229 @@
+"""A picture of a digit, of any size and colour, as MNIST would have it.
+
+MNIST's images are "size normalized to fit in a 20x20 pixel box while preserving their
+aspect ratio", with grey levels "as a result of the anti-aliasing technique", and
+"centered in a 28x28 image by computing the center of mass of the pixels, and
+translating the image so as to position this point at the center of the 28x28 field":
+light ink, 255, on dark paper, 0. In the files that are published, the centre of mass
+is at row and column 14, counted from 0, to within half a pixel in each of the 10,000
+test images, and the longer side of the ink is 20 in all but three.
+
+Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits,
+yann.lecun.com/exdb/mnist.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from seqmnist.errors import UserError
+from seqmnist.mnist import IMAGE_SIZE
+from seqmnist.paths import shown
+from seqmnist.predicting.picture_files import read_grey
+
+BOX_SIZE = 20  # pixels, the longer side of the ink
+CENTRE = IMAGE_SIZE // 2  # row and column of the centre of mass
+
+LIGHT_ON_DARK = "light-on-dark"
+DARK_ON_LIGHT = "dark-on-light"
+POLARITIES = ("auto", LIGHT_ON_DARK, DARK_ON_LIGHT)
+
+# A larger picture is averaged down first: 50 times what is needed in the end.
+MAX_SIDE = 1000
+
+# Grey levels of 255 between paper and ink. The noise of a photograph of blank paper
+# stays below it, a pencil's faintest line does not.
+MIN_CONTRAST = 24
+
+# Of the contrast between paper and ink. What is below `NO_INK` is paper: JPEG rings up
+# to that far beside an edge. What is above `SURE_INK` decides where the digit is: the
+# middle of a blurred edge would be 0.5, but a pencil's lines are uneven. Where the
+# paper itself is uneven, both are higher.
+NO_INK = 0.1
+SURE_INK = 0.35
+
+
+class Picture(NamedTuple):
+    """A picture as the networks read it.
+
+    Attributes:
+        pixels: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
+        description: what was found and guessed, and what was done, in a few words.
+    """
+
+    pixels: np.ndarray
+    description: str
+
+
+def read_picture(path: str, polarity: str = "auto") -> Picture:
+    """Reads a picture and makes of it what MNIST would have made.
+
+    Args:
+        path: the file, in one of the formats of picture_files.py.
+        polarity: "light-on-dark", "dark-on-light", or "auto", which takes what most of
+            the picture's border has for the paper.
+
+    Returns:
+        The picture.
+
+    Raises:
+        UserError: the file cannot be read, or there is no ink in the picture.
+    """
+    try:
+        return normalize(read_grey(path), polarity)
+    except UserError as error:
+        raise UserError(f"{shown(path)}: {error}")
+
+
+def normalize(grey: np.ndarray, polarity: str = "auto") -> Picture:
+    """Makes of a picture what MNIST would have made.
+
+    A picture of 28 x 28 pixels that is light on dark is taken as it is.
+
+    Args:
+        grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
+        polarity: as for `read_picture`.
+
+    Returns:
+        The picture.
+
+    Raises:
+        UserError: there is no ink in it.
+    """
+    height, width = grey.shape
+    words = f"{width} x {height} pixels"
+    grey = _reduced(grey).astype(np.float32)
+    _check_contrast(float(grey.max() - grey.min()))
+    border_says = _guess_polarity(grey)
+    if polarity == "auto":
+        polarity = border_says
+        words += f", {polarity.replace('-', ' ')} (guessed by the border)"
+    else:
+        words += f", {polarity.replace('-', ' ')}"
+    if grey.shape == (IMAGE_SIZE, IMAGE_SIZE) and polarity == LIGHT_ON_DARK:
+        return Picture(np.rint(grey).astype(np.uint8), f"{words}; taken as it is")
+    light = grey if polarity == LIGHT_ON_DARK else 255 - grey
+    ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
+    top, bottom, left, right = _bounding_box(is_sure)
+    small = _resized(ink[top:bottom, left:right])
+    words += f"; digit scaled to {small.shape[1]} x {small.shape[0]} and centred"
+    return Picture(_centred(small), words)
+
+
+def _reduced(grey: np.ndarray) -> np.ndarray:
+    """The picture, averaged down if it is larger than `MAX_SIDE`."""
+    factor = -(-max(grey.shape) // MAX_SIDE)
+    if factor == 1:
+        return grey
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(grey).reduce(factor))
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    """The pixels along the four edges."""
+    return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+
+
+def _guess_polarity(grey: np.ndarray) -> str:
+    """The polarity by which most of the border is paper."""
+    middle = (float(grey.min()) + float(grey.max())) / 2
+    return DARK_ON_LIGHT if np.median(_border(grey)) > middle else LIGHT_ON_DARK
+
+
+def _check_contrast(contrast: float, minimum: float = MIN_CONTRAST) -> None:
+    """Raises a `UserError` where nothing stands out."""
+    if contrast < minimum:
+        raise UserError(
+            f"no ink in it: its grey levels differ by {contrast:.0f} of 255; expected "
+            f"at least {minimum:.0f}"
+        )
+
+
+def _find_ink(
+    grey: np.ndarray, has_paper_border: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ink of a picture that is light on dark, 0 to 1, and where it is sure."""
+    if has_paper_border:
+        paper, unevenness = _find_paper(grey)
+    else:
+        paper, unevenness = np.percentile(grey, 1), 0.0
+    ink = np.maximum(grey - paper, 0)
+    # The middle of the upper half, as the maximum may be a single speck's.
+    contrast = float(np.median(ink[ink >= ink.max() / 2]))
+    _check_contrast(contrast, max(MIN_CONTRAST, 3 * unevenness))
+    ink = np.minimum(ink / contrast, 1).astype(np.float32)
+    noise = unevenness / contrast
+    is_sure = ink >= max(SURE_INK, min(4 * noise, 0.6))
+    return np.where(ink < max(NO_INK, min(2 * noise, 0.5)), 0, ink), is_sure
+
+
+def _find_paper(grey: np.ndarray) -> tuple[np.ndarray, float]:
+    """The paper's grey levels, and the standard deviation of the border from them.
+
+    They are a plane through the border's pixels, as light falls from one side.
+    """
+    rows, columns = np.indices(grey.shape, np.float32)
+    places = np.stack([np.ones_like(grey), rows, columns], axis=-1)
+    border, values = _border(places), _border(grey)
+    is_paper = np.ones(len(values), bool)
+    for _ in range(3):  # each time without more of the ink that touches the border
+        plane = np.linalg.lstsq(border[is_paper], values[is_paper], rcond=None)[0]
+        distances = np.abs(values - border @ plane)
+        is_paper = distances <= max(3 * np.median(distances), 3)
+    # 1.4826 makes of the median what the standard deviation of normal noise would be.
+    return places @ plane, 1.4826 * float(np.median(distances))
+
+
+def _bounding_box(is_ink: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the ink, specks left out; ends excluded."""
+    # A speck is a pixel of ink with fewer than two others around it: a line's pixel has
+    # two, and so has its end if the pixel beside it is asked.
+    is_digit = is_ink & _spread(is_ink & (_neighbours(is_ink) >= 3))
+    if not is_digit.any():
+        is_digit = is_ink
+    rows, columns = (np.flatnonzero(is_digit.any(axis)) for axis in (1, 0))
+    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+
+def _neighbours(mask: np.ndarray) -> np.ndarray:
+    """How many of the 3 x 3 pixels around each one are set, itself included."""
+    height, width = mask.shape
+    padded = np.pad(mask.astype(np.uint8), 1, mode="constant")
+    count = np.zeros(mask.shape, np.uint8)
+    for row in range(3):
+        for column in range(3):
+            count += padded[row : row + height, column : column + width]
+    return count
+
+
+def _spread(mask: np.ndarray) -> np.ndarray:
+    """The mask and the pixels that touch it."""
+    return _neighbours(mask) > 0
+
+
+def _resized(ink: np.ndarray) -> np.ndarray:
+    """The ink with 20 pixels as its longer side, 0 to 1 and somewhere 1."""
+    from PIL import Image
+
+    scale = BOX_SIZE / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    image = Image.fromarray(ink.astype(np.float32))
+    small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    # A line that is thinner than a pixel is now would be grey all over.
+    return np.clip(small / min(1.0, float(small.max())), 0, 1)
+
+
+def _centred(small: np.ndarray) -> np.ndarray:
+    """The ink with its centre of mass in the middle, moved by whole pixels."""
+    pixels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    mass = float(small.sum())
+    start = []
+    for axis, size in enumerate(small.shape):
+        centre = float(small.sum(1 - axis) @ np.arange(size)) / mass
+        start.append(min(max(round(CENTRE - centre), 0), IMAGE_SIZE - size))
+    (top, left), (height, width) = start, small.shape
+    pixels[top : top + height, left : left + width] = np.rint(small * 255)
+    return pixels

@@ -1,0 +1,90 @@
+"""A run that has trained, found again: its script, its options, its checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from seqmnist import options
+from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.errors import UserError
+from seqmnist.run_folder import check_name, read_config
+
+SCRIPTS = ("train_rnn", "train_lstm", "train_gru_pixel")
+
+
+def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
+    """Reads with which script and options a run was trained.
+
+    Args:
+        run_dir: the run's folder.
+
+    Returns:
+        The script as a module, the run's configuration as options.py parses it, and
+        what config.json says beside that.
+
+    Raises:
+        UserError: it is no run folder, or of no script of this suite.
+        SystemExit: with status 2, an option in config.json has no value that is
+            allowed.
+    """
+    record = read_config(run_dir, "{}: no run to predict with")
+    if record.get("script") not in SCRIPTS:
+        raise UserError(
+            f"{run_dir}: config.json tells of a run of {record.get('script')!r}; "
+            f"expected one of {', '.join(SCRIPTS)}"
+        )
+    script = importlib.import_module(record["script"])
+    config = options.parse(
+        [f"--resume={run_dir}"],
+        record["script"],
+        script.__doc__,
+        script.DEFAULTS,
+        script.PRESETS,
+    )
+    return script, config, record
+
+
+def find_checkpoint(run_dir: str, wanted: str) -> Checkpoint:
+    """Finds the checkpoint to predict with. Names damaged ones on stderr.
+
+    Args:
+        run_dir: the run's folder.
+        wanted: "latest" or "best".
+
+    Returns:
+        The newest `Checkpoint` that is whole, or the best on validation.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = Path(os.path.abspath(run_dir))
+    check_name("RUN_DIR", folder)
+    checkpoints = Checkpoints(folder)
+    latest, problems = checkpoints.newest()
+    if latest is None:
+        found = "; ".join(problems) or "it has none"
+        raise UserError(
+            f"{run_dir}: no checkpoint to predict with ({found}); train it first, or "
+            "give the folder of another run"
+        )
+    for problem in problems:
+        print(f"{problem}; an older one is used", file=sys.stderr)
+    if wanted == "latest":
+        return latest
+    best_step = latest.state.get("best_step")
+    if best_step is None:
+        raise UserError(
+            f"--checkpoint best: {run_dir} was never evaluated on validation; leave it "
+            "out, for the latest checkpoint"
+        )
+    best = checkpoints.read(best_step)
+    if not isinstance(best, Checkpoint):
+        raise UserError(
+            f"--checkpoint best: {best}; leave it out, for the latest checkpoint"
+        )
+    return best
