@@ -10,6 +10,9 @@ VENV := .venv
 VENV_TF1 := .venv-tf1
 VENV_BENCH := .venv-bench
 
+# A process per core; those that are done early take tests over from the others.
+IN_PARALLEL := --numprocesses auto --dist worksteal
+
 .PHONY: demo test test-tf1 torture torture-tf1 bench lint clean
 
 demo: $(VENV)/installed
@@ -19,10 +22,10 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python compare.py
 
 test: $(VENV)/installed-tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
 
 test-tf1: $(VENV_TF1)/installed-tests
-	$(VENV_TF1)/bin/python -m pytest
+	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL)
 
 # Kills runs at random instants and resumes them; see README for how long it takes.
 torture: $(VENV)/installed

@@ -3,9 +3,11 @@
 Imports point one way, from the scripts down:
 
     train_*.py -> training -> trainer -> steps, checkpoints, run_log   (a run)
-                  training -> initial_weights, figures, run_folder, signals
+                  training -> network -> initial_weights, summaries
+                  trainer  -> illustrations -> figures, reading, predictions
     train_*.py -> sequences, cells, classifier                (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
+    compare.py -> comparing, predict.py -> predicting
     training   -> plan, batches -> mnist -> idx               (NumPy only)
     everything -> errors, paths; what needs TensorFlow -> tf1
 

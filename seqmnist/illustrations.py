@@ -65,7 +65,7 @@ class Illustrator:
         values = {name: v for name, v in values.items() if name in known}
         self.run.add(WHOLE_RUN, 0, *summaries.hyperparameters(values))
         if network.histograms is not None:
-            images = self.splits.test.images[:NUM_INPUTS]
+            images = self.splits.train.images[:NUM_INPUTS]
             feed = {network.classifier.images: images}
             inputs = network.session.run(network.classifier.inputs, feed)
             figure = figures.inputs(images, inputs, self.config.view)

@@ -1,6 +1,7 @@
 """The command line: presets, overrides, errors; and every option does something."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,13 +278,10 @@ def test_options_of_the_graph_reach_it(name, parse):
 def test_every_option_has_a_test_of_its_effect():
     found = {a.dest for script in SCRIPTS for a in make_parser(script)._actions}
     assert found == set(GRAPH_OPTIONS) | set(OTHER_OPTIONS)
-    tests = {}
-    for name in ("options", "mnist", "training", "scripts", "steps", "resume"):
-        with open(f"{__file__.rsplit('test_', 1)[0]}test_{name}.py") as file:
-            tests[name] = file.read()
     for test in OTHER_OPTIONS.values():
         module, _, function = test.rpartition(".")
-        assert f"def {function}(" in tests[module.replace("test_", "") or "options"]
+        path = Path(__file__).with_name(f"{module or 'test_options'}.py")
+        assert f"def {function}(" in path.read_text()
 
 
 def test_the_readmes_table_of_options_is_the_parsers():
