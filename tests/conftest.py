@@ -65,13 +65,13 @@ def write_small_data(folder, splits, suffix=".gz"):
 
 @pytest.fixture
 def small(small_data, tmp_path):
-    """Arguments for a run of a second or two on little data."""
+    """Arguments for a run of a second or two on little data, without compiling."""
     return [
         *("--data-dir", str(small_data), "--validation-size", "20"),
         *("--log-dir", str(tmp_path / "logs")),
         *("--units", "5", "--batch-size", "50", "--view", "rows"),
         *("--steps", "12", "--report-every", "6", "--evaluate-every", "12"),
-        *("--summaries", "scalars"),
+        *("--summaries", "scalars", "--recurrence", "plain"),
     ]
 
 

@@ -26,7 +26,7 @@ from seqmnist.run_log import Result
 
 @EACH_SCRIPT
 def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp_path):
-    status, out, err = run([f"{name}.py", *small])
+    status, out, err = run([f"{name}.py", *small, "--recurrence", "auto"])
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert "\r" not in out
@@ -41,7 +41,7 @@ def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp
 
 @EACH_SCRIPT
 def test_a_run_leaves_a_complete_folder(name, small, tmp_path, capsys):
-    assert main(name, [*small, "--summaries", "all"]) == 0
+    assert main(name, [*small, "--summaries", "all", "--recurrence", "auto"]) == 0
     last_line = capsys.readouterr().out.splitlines()[-1]
     (folder,) = run_folders(tmp_path / "logs", name)
     names = {path.name for path in folder.iterdir()}

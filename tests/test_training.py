@@ -29,7 +29,7 @@ def run(parse, small_data, tmp_path):
             [
                 *("--data-dir", str(small_data), "--log-dir", str(tmp_path)),
                 *("--validation-size", "20", "--units", "5", "--batch-size", "50"),
-                *("--summaries", "scalars"),
+                *("--summaries", "scalars", "--recurrence", "plain"),
                 *argv,
             ],
         )
@@ -67,7 +67,14 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_seed_decides_every_loss_to_the_bit(name, run):
     argv = ["--view", "rows", "--steps", "14", "--report-every", "1"]
-    argv += ["--evaluate-every", "7", "--evaluate-splits", "validation"]
+    argv += [
+        "--recurrence",
+        "auto",
+        "--evaluate-every",
+        "7",
+        "--evaluate-splits",
+        "validation",
+    ]
 
     def figures(seed):
         _, _, rows = run(SCRIPTS[name], *argv, "--seed", seed)
