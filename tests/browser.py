@@ -122,7 +122,7 @@ class Browser:
 
 def main(log_dir, out_dir):
     """Takes a screenshot of each page."""
-    with tensorboard(log_dir) as address, Browser(address, 1200, 760) as browser:
+    with tensorboard(log_dir) as address, Browser(address, 1500, 900) as browser:
         browser.open("hparams")
         browser.text("test accuracy")  # when that is there, all runs were read
         for page in PAGES:
