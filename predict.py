@@ -27,10 +27,11 @@ from seqmnist.paths import shown
 from seqmnist.predicting import pictures
 from seqmnist.predicting.export import check_export_dir, export
 from seqmnist.predicting.trained import find_checkpoint, read_run
-from seqmnist.run_folder import replacing
+from seqmnist.run_folder import creating
 from seqmnist.sequences import VIEWS
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
+MAX_ATTEMPTS = 5  # to read a checkpoint before the run that still trains removes it
 MAX_DRAWN = 20  # images in a figure, which is a yard long then
 
 # title: what it is called in the output; note: what was found and guessed, or "";
@@ -51,7 +52,11 @@ def make_parser():
         "run_dir", metavar="RUN_DIR", type=path, help="the folder of a run"
     )
     parser.add_argument(
-        "images", metavar="image", nargs="*", help="files with a digit in each"
+        "images",
+        metavar="image",
+        nargs="*",
+        default=[],
+        help="files with a digit in each",
     )
     parser.add_argument(
         "--test-index",
@@ -180,7 +185,12 @@ def read_test_images(indices, data_dir, config, record):
         UserError: the data cannot be read, or have no such image.
     """
     folder = config.data_dir if data_dir is None else data_dir
-    splits = mnist.load_splits(folder, config.validation_size)
+    try:
+        splits = mnist.load_splits(folder, config.validation_size)
+    except UserError as error:
+        if data_dir is not None:
+            raise
+        raise UserError(f"{error}; there the data were when the run was trained")
     num_test = len(splits.test.labels)
     for index in indices:
         if index >= num_test:
@@ -268,9 +278,37 @@ def save_figure(file, examples, logits_per_step):
         probabilities=reading.softmax(logits_per_step),
         labels=[example.label for example in examples],
     )
-    with replacing(Path(file)) as partial:
+    with creating(Path(file)) as partial:
         suffix = os.path.splitext(file)[1].lower()
         figure.savefig(str(partial), format=suffix[1:], dpi=figures.DOTS_PER_INCH)
+
+
+def restore(classifier, session, args):
+    """Sets a network's weights to the run's.
+
+    Args:
+        classifier: the `Classifier`.
+        session: where to set them.
+        args: the parsed command line.
+
+    Returns:
+        The step after which the weights were saved.
+
+    Raises:
+        UserError: there is no checkpoint that fits.
+    """
+    variables = Variables(classifier.graph, session)
+    for attempt in range(MAX_ATTEMPTS):
+        checkpoint = find_checkpoint(args.run_dir, args.checkpoint)
+        try:
+            variables.restore(checkpoint)
+            break
+        except UserError:
+            # A run that still trains keeps the last few only: it may be gone already.
+            is_gone = not Path(f"{checkpoint.prefix}.index").exists()
+            if not is_gone or attempt == MAX_ATTEMPTS - 1:
+                raise
+    return checkpoint.state["step"]
 
 
 def _predict(args, config, examples, classifier, session):
@@ -299,7 +337,7 @@ def main(argv=None):
     args = make_parser().parse_intermixed_args(argv)
     check_arguments(args)
     script, config, record = read_run(args.run_dir)
-    checkpoint = find_checkpoint(args.run_dir, args.checkpoint)
+    find_checkpoint(args.run_dir, args.checkpoint)  # before TensorFlow is loaded
     examples = read_pictures(args.images, args.polarity)
     status = 0 if len(examples) == len(args.images) else 2
     if args.test_index:
@@ -310,8 +348,7 @@ def main(argv=None):
         figures.prepare()
     classifier = script.build_graph(config)
     with tf.Session(graph=classifier.graph) as session:
-        Variables(classifier.graph, session).restore(checkpoint)
-        step = checkpoint.state["step"]
+        step = restore(classifier, session, args)
         print(f"run: {shown(args.run_dir)}, {args.checkpoint} weights, of step {step}")
         if examples:
             _predict(args, config, examples, classifier, session)

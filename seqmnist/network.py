@@ -51,7 +51,7 @@ class Network:
         self.steps = make_steps(classifier, config)
         self.histograms = None
         if config.summaries == "all":
-            self.histograms = Histograms(classifier)
+            self.histograms = Histograms(classifier, config.batch_size)
         self.session = stack.enter_context(
             tf.Session(graph=classifier.graph, config=self.steps.session_config)
         )

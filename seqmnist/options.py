@@ -70,7 +70,9 @@ ONLY_IN = {"--forget-bias": "train_lstm.py"}
 
 # What may be given beside --resume with another value than the run was started with,
 # as it changes none of the run's numbers. The data are compared themselves.
-MAY_CHANGE = {"data_dir", "checkpoint_every", "predict", "show", "trace_steps"}
+MAY_CHANGE = {
+    *("data_dir", "checkpoint_every", "predict", "show", "summaries", "trace_steps"),
+}
 
 # Options that are files and folders. They are recorded as absolute paths.
 PATHS = {"data_dir", "log_dir", "init_checkpoint"}

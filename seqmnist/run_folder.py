@@ -246,11 +246,39 @@ def replacing(path: Path) -> Iterator[Path]:
             yield partial
             synchronize(partial)
             os.replace(partial, path)
-        except OSError:
+        except BaseException:
             if partial.exists():
                 partial.unlink()
             raise
         synchronize(path.parent)
+
+
+@contextlib.contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """Makes a file in one piece where there is none, in a folder that is the user's.
+
+    Args:
+        path: the file.
+
+    Yields:
+        Where to write it, a file of a name that was not there before.
+
+    Raises:
+        CannotWrite: disk full, folder gone, not allowed, or it is there by now; nothing
+            is left behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with writing(shown(path)):
+        os.close(os.open(str(partial), os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            yield partial
+            synchronize(partial)
+            if path.exists():
+                raise CannotWrite(f"{shown(path)}: is there by now; give another name")
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink()
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

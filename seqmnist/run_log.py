@@ -191,6 +191,8 @@ class RunLog:
         for summary in summaries:
             event = tf.Event(step=step, wall_time=time.time())
             if isinstance(summary, tf.Summary):
+                if not summary.value:
+                    continue
                 event.summary.CopyFrom(summary)
             else:
                 event.tagged_run_metadata.tag = f"step {step}"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any, Mapping
 
 from seqmnist import figures, options
 from seqmnist import tf1 as tf
 from seqmnist.mnist import Split
 
-# The gradient of a histogram is that of the mean loss over so many images: enough for a
-# clear picture, few enough to take a fraction of a second even pixel by pixel.
+# The gradient of a histogram is that of the mean loss over so many images, or a batch
+# if that is smaller: enough for a clear picture, few enough to take a fraction of a
+# second even pixel by pixel, and no more memory than training them plainly.
 NUM_GRADIENT_IMAGES = 100
 
 # Columns that TensorBoard shall put before the others; it does so by a mark for those
@@ -34,10 +36,12 @@ class Histograms:
 
     Args:
         classifier: the `Classifier`; its graph is not finalized yet.
+        batch_size: images per step.
     """
 
-    def __init__(self, classifier: Any) -> None:
+    def __init__(self, classifier: Any, batch_size: int) -> None:
         self._classifier = classifier
+        self._num_images = min(NUM_GRADIENT_IMAGES, batch_size)
         summaries = []
         with classifier.graph.as_default():
             for gradient, variable in classifier.gradients:
@@ -53,7 +57,7 @@ class Histograms:
 
         Args:
             session: a session with the weights.
-            split: the gradients are those of its first `NUM_GRADIENT_IMAGES` images.
+            split: the gradients are those of its first images.
 
         Returns:
             A `tf.Summary` with `weights/NAME` and `gradients/NAME`.
@@ -71,8 +75,8 @@ class Histograms:
     def _feed(self, split: Split) -> dict[Any, Any]:
         """The split's first images."""
         return {
-            self._classifier.images: split.images[:NUM_GRADIENT_IMAGES],
-            self._classifier.labels: split.labels[:NUM_GRADIENT_IMAGES],
+            self._classifier.images: split.images[: self._num_images],
+            self._classifier.labels: split.labels[: self._num_images],
         }
 
 
@@ -108,8 +112,8 @@ def table(tag: str, rows: Mapping[str, Any]) -> Any:
     """
     lines = ["| | |", "| --- | --- |"]
     for name, value in rows.items():
-        # What is between backquotes is no Markdown.
-        lines.append(f"| {name} | `{str(value).replace('|', '')}` |")
+        escaped = re.sub(r"([^\w\s/:,=])", r"\\\1", str(value))
+        lines.append(f"| {name} | {escaped} |")
     plugin = tf.SummaryMetadata.PluginData(plugin_name="text")
     value = tf.Summary.Value(
         tag=tag,

@@ -40,7 +40,8 @@ def train_and_evaluate(
 
     With `config.resume`, the run in that folder goes on from its newest checkpoint, and
     ends as it would have ended without the stop: on the same machine and TensorFlow,
-    the weights, metrics.csv (but for `seconds`) and the events are the same to the bit.
+    the weights, metrics.csv (but for `seconds`) and the events (but for times, speeds
+    and traces) are the same to the bit.
 
     Args:
         config: the run's configuration, as options.py parses it.

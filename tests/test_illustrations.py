@@ -105,7 +105,7 @@ def test_the_run_tells_its_configuration(argv, tmp_path):
     (folder,) = run_folders(tmp_path / "logs", "train_lstm")
     found = {value.tag: value for _, value in values(folder, ".")}
     (text,) = found["configuration"].tensor.string_val
-    assert "| forget_bias | `0.5` |" in text.decode()
+    assert "| forget_bias | 0\\.5 |" in text.decode()
     assert found["inputs"].image.encoded_image_string.startswith(b"\x89PNG")
     plugin = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2")
     start = plugin.HParamsPluginData.FromString(
@@ -138,7 +138,7 @@ def test_predictions_and_reading_end_at_the_test_accuracy(
     assert [int(row["time_step"]) for row in rows] == [
         *range(1, (28 if view == "rows" else 784) + 1)
     ]
-    assert abs(int(rows[-1]["correct"]) - correct) <= 1  # on the plain path
+    assert int(rows[-1]["correct"]) == correct
     assert {row["count"] for row in rows} == {str(NUM_SMALL_TEST)}
     # Of a first row or pixel, which is empty, nothing can be told.
     most_frequent = max(np.bincount(expected))

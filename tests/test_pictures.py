@@ -253,3 +253,10 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "open", refuse)
     with pytest.raises(UserError, match="a.png: cannot be read .Permission denied."):
         read_picture(str(tmp_path / "a.png"))
+
+
+def test_a_digit_cut_at_its_ink_is_told_to_need_a_margin():
+    """Ink all along the border: there is no telling what is paper."""
+    grey = 255 * (np.indices([40, 40]).sum(0) // 10 % 2)
+    with pytest.raises(UserError, match="border is too uneven .* margin of paper"):
+        normalize(grey.astype(np.uint8), "light-on-dark")

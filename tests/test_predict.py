@@ -391,3 +391,33 @@ def test_the_other_scripts_runs_predict_too(name, view, small, tmp_path, ask, ca
     logits = next(line for line in printed if line.startswith("  logits"))
     expected = list(map(float, logits.split()[1:]))
     np.testing.assert_allclose(row(lines, "logit")[0], expected, atol=6e-4)
+
+
+def test_a_file_of_the_users_beside_the_figure_is_left_alone(trained, ask, tmp_path):
+    beside = [tmp_path / name for name in ("f.png.partial", ".f.png.partial")]
+    for path in beside:
+        path.write_text("mine")
+    ask(trained[0], "--test-index", 0, "--figure", tmp_path / "f.png")
+    assert [path.read_text() for path in beside] == ["mine", "mine"]
+    assert sorted(tmp_path.iterdir()) == sorted([*beside, tmp_path / "f.png"])
+
+
+def test_a_checkpoint_that_is_gone_when_it_is_read_is_not_the_last_word(
+    run_dir, ask, monkeypatch
+):
+    """A run that still trains saves another one and removes the one that was found."""
+    found = []
+    find = predict.find_checkpoint
+
+    def find_and_lose(*args):
+        checkpoint = find(*args)
+        found.append(checkpoint.state["step"])
+        if len(found) == 2:  # the one that is to be read
+            for path in checkpoint.prefix.parent.glob(f"model.ckpt-{found[1]}.*"):
+                path.unlink()
+        return checkpoint
+
+    monkeypatch.setattr(predict, "find_checkpoint", find_and_lose)
+    lines = ask(run_dir, "--test-index", 0)
+    assert found == [STEPS, STEPS, 110]
+    assert lines[0].endswith("of step 110")

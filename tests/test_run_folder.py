@@ -12,7 +12,14 @@ from conftest import PROJECT_DIR
 
 from seqmnist import run_folder
 from seqmnist.errors import CannotWrite, UserError
-from seqmnist.run_folder import RunFolder, check_log_dir, read_config, write_text
+from seqmnist.run_folder import (
+    RunFolder,
+    check_log_dir,
+    creating,
+    read_config,
+    replacing,
+    write_text,
+)
 
 
 def create(tmp_path):
@@ -194,3 +201,25 @@ def test_the_environment_says_what_numbers_depend_on():
         *("tensorflow", "numpy", "python", "platform", "cpus", "started")
     }
     json.dumps(found)
+
+
+def test_creating_makes_a_new_file_only(tmp_path):
+    path = tmp_path / "new"
+    with creating(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    with pytest.raises(CannotWrite, match="new: is there by now; give another name"):
+        with creating(path) as partial:
+            partial.write_text("other")
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("context", [creating, replacing])
+def test_what_is_interrupted_leaves_nothing_behind(context, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        with context(tmp_path / "new") as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from seqmnist.comparing.rows import NOT_DECIDING, Row
 from seqmnist.comparing.table import seeds
 from seqmnist.errors import UserError, one_line
 from seqmnist.paths import shown
-from seqmnist.run_folder import replacing
+from seqmnist.run_folder import creating
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -117,7 +117,7 @@ def save_overlay(path: Path, rows: Sequence[Row]) -> str:
     FigureCanvasAgg(figure)
     _draw(figure, drawn, note)
     kind = path.suffix[1:].lower()
-    with replacing(path) as partial:
+    with creating(path) as partial:
         figure.savefig(
             partial, format=kind, dpi=120, facecolor="white", bbox_inches="tight"
         )

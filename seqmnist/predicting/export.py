@@ -58,8 +58,8 @@ def check_export_dir(path: str) -> None:
         raise UserError(f"--export {path}: there is no folder {parent}; make it first")
     if not os.access(str(parent), os.W_OK | os.X_OK):
         raise UserError(
-            f"--export {path}: nothing can be written to {parent} (Permission denied); "
-            "give another folder"
+            f"--export {path}: nothing can be written to {parent}; give a folder that "
+            "you may write to"
         )
     with writing(shown(folder)):
         if folder.exists() and os.listdir(str(folder)):
@@ -93,7 +93,7 @@ def export(classifier: Any, session: Any, view: View, path: str) -> float:
     if not difference <= TOLERANCE:
         raise RuntimeError(
             f"the exported graph's probabilities differ by {difference} from the "
-            "network's; does build_graph compute what seqmnist/export.py does?"
+            "network's; does build_graph compute what build_inference_graph does?"
         )
     with _in_one_piece(Path(path).absolute()) as partial:
         builder = tf.saved_model.Builder(str(partial))

@@ -69,7 +69,7 @@ def read_picture(path: str, polarity: str = "auto") -> Picture:
         The picture.
 
     Raises:
-        UserError: the file cannot be read, or there is no ink in the picture.
+        UserError: the file cannot be read, or no ink can be told from paper in it.
     """
     try:
         return normalize(read_grey(path), polarity)
@@ -90,7 +90,7 @@ def normalize(grey: np.ndarray, polarity: str = "auto") -> Picture:
         The picture.
 
     Raises:
-        UserError: there is no ink in it.
+        UserError: no ink can be told from paper in it.
     """
     height, width = grey.shape
     words = f"{width} x {height} pixels"
@@ -133,12 +133,12 @@ def _guess_polarity(grey: np.ndarray) -> str:
     return DARK_ON_LIGHT if np.median(_border(grey)) > middle else LIGHT_ON_DARK
 
 
-def _check_contrast(contrast: float, minimum: float = MIN_CONTRAST) -> None:
+def _check_contrast(contrast: float) -> None:
     """Raises a `UserError` where nothing stands out."""
-    if contrast < minimum:
+    if contrast < MIN_CONTRAST:
         raise UserError(
             f"no ink in it: its grey levels differ by {contrast:.0f} of 255; expected "
-            f"at least {minimum:.0f}"
+            f"at least {MIN_CONTRAST:.0f}"
         )
 
 
@@ -153,7 +153,12 @@ def _find_ink(
     ink = np.maximum(grey - paper, 0)
     # The middle of the upper half, as the maximum may be a single speck's.
     contrast = float(np.median(ink[ink >= ink.max() / 2]))
-    _check_contrast(contrast, max(MIN_CONTRAST, 3 * unevenness))
+    _check_contrast(contrast)
+    if contrast < 3 * unevenness:
+        raise UserError(
+            "its border is too uneven to tell paper from ink; give a picture with a "
+            "margin of paper around the digit"
+        )
     ink = np.minimum(ink / contrast, 1).astype(np.float32)
     noise = unevenness / contrast
     is_sure = ink >= max(SURE_INK, min(4 * noise, 0.6))
