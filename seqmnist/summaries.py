@@ -15,6 +15,8 @@ from seqmnist.mnist import Split
 # second even pixel by pixel, and no more memory than training them plainly.
 NUM_GRADIENT_IMAGES = 100
 
+MARKDOWN = re.compile(r"([\\`*{}\[\]()>#+\-.!|])")  # what means something there
+
 # Columns that TensorBoard shall put before the others; it does so by a mark for those
 # that differ between runs.
 FIRST_COLUMNS = {"script", "view", "units", "batch_size", "learning_rate"}
@@ -112,7 +114,7 @@ def table(tag: str, rows: Mapping[str, Any]) -> Any:
     """
     lines = ["| | |", "| --- | --- |"]
     for name, value in rows.items():
-        escaped = re.sub(r"([^\w\s/:,=])", r"\\\1", str(value))
+        escaped = MARKDOWN.sub(r"\\\1", str(value))
         lines.append(f"| {name} | {escaped} |")
     plugin = tf.SummaryMetadata.PluginData(plugin_name="text")
     value = tf.Summary.Value(

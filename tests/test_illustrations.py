@@ -8,7 +8,7 @@ import pytest
 from conftest import NUM_SMALL_TEST
 from scripts import EACH_SCRIPT, main, run_folders
 
-from seqmnist import mnist
+from seqmnist import mnist, summaries
 from seqmnist import tf1 as tf
 from seqmnist.predictions import read_predictions
 from seqmnist.run_log import Result
@@ -185,3 +185,10 @@ def test_a_trace_changes_none_of_the_numbers(small, tmp_path):
         rows = csv.DictReader((folder / "metrics.csv").read_text().splitlines())
         found.append([{**row, "seconds": ""} for row in rows])
     assert found[0] == found[1]
+
+
+def test_values_are_no_markdown():
+    value = summaries.table("tag", {"data_dir": r"a|b_c *d* [e](f) `g` 0.5"}).value[0]
+    (text,) = value.tensor.string_val
+    expected = r"a\|b_c \*d\* \[e\]\(f\) \`g\` 0\.5"
+    assert text.decode().splitlines()[-1] == f"| data_dir | {expected} |"
