@@ -367,11 +367,11 @@ def test_as_a_process_it_exports_predicts_draws_and_says_nothing_else(
     model, figure = tmp_path / "model", tmp_path / "figure.png"
     argv = [str(trained[0]), "--test-index", "0", "--export", str(model)]
     argv += ["--figure", str(figure), str(tmp_path / "7.png")]
-    status, out, err = run(["predict.py", *argv])
+    status, out, err = run(["predict.py", *argv], cwd=str(tmp_path))
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert labels(lines) == [7, 7]
-    assert lines[-2:] == [f"figure: {figure}", f"SavedModel: {model}"]
+    assert lines[-2:] == ["figure: figure.png", "SavedModel: model"]
     assert (model / "saved_model.pb").is_file()
     height, width = np.asarray(Image.open(str(figure))).shape[:2]
     assert width == 9 * figures.DOTS_PER_INCH
