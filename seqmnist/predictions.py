@@ -11,6 +11,7 @@ import numpy as np
 from seqmnist.errors import UserError
 from seqmnist.mnist import NUM_CLASSES
 from seqmnist.paths import shown
+from seqmnist.reading import softmax
 from seqmnist.run_folder import write_text
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -45,7 +46,8 @@ def write_predictions(folder: Path, labels: np.ndarray, logits: np.ndarray) -> P
             f"[n, {NUM_CLASSES}]"
         )
     predictions = logits.argmax(axis=1)
-    rows = zip(labels.tolist(), predictions.tolist(), _probabilities(logits))
+    probabilities = softmax(logits).max(axis=1)
+    rows = zip(labels.tolist(), predictions.tolist(), probabilities.tolist())
     lines = [
         f"{index},{label},{prediction},{probability:.6g}"
         for index, (label, prediction, probability) in enumerate(rows)
@@ -53,14 +55,6 @@ def write_predictions(folder: Path, labels: np.ndarray, logits: np.ndarray) -> P
     path = folder / PREDICTIONS_FILE
     write_text(path, "\n".join([HEADER, *lines]) + "\n")
     return path
-
-
-def _probabilities(logits: np.ndarray) -> list[float]:
-    """The largest softmax of each row; with the largest logit taken off, 1 / sum."""
-    logits = logits.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinite logits, whose softmax is no number
-        others = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return (1 / others.sum(axis=1)).tolist()
 
 
 def read_predictions(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:

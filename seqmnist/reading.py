@@ -36,10 +36,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
         logits: float `[..., num_classes]`.
 
     Returns:
-        float32 of the same shape, 0 to 1; the last axis sums up to 1.
+        float32 of the same shape, 0 to 1; the last axis sums up to 1, but where logits
+        are infinite or no numbers.
     """
     logits = np.asarray(logits, np.float64)
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # infinite logits, of which it is no number
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     total = exponentials.sum(axis=-1, keepdims=True)
     return (exponentials / total).astype(np.float32)
 
