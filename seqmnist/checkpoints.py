@@ -189,6 +189,8 @@ class Checkpoints:
         steps = self.steps()
         whole = [s for s in steps if _with_suffix(self._prefix(s), STATE).exists()]
         kept = whole[-NUM_KEPT:]
+        if not kept:  # not even the one that was just saved
+            raise CannotWrite(f"{shown(self.folder)}: cannot be written (it vanished)")
         if best_step is not None:
             kept = sorted({best_step, *kept})
             self._point(BEST_FILE, [best_step])

@@ -273,3 +273,11 @@ def test_the_state_is_text_for_people(store, network):
     assert set(state) == {"step", "note", "files", "sha256"}
     assert set(state["files"]) == {module.INDEX, module.DATA}
     assert isinstance(store.read(3), Checkpoint)
+
+
+def test_a_folder_that_vanishes_after_the_save_is_told(tmp_path, monkeypatch):
+    """Between the checkpoint's taking its place and the look at what there is."""
+    store = Checkpoints(tmp_path)
+    monkeypatch.setattr(Checkpoints, "steps", lambda self: [])
+    with pytest.raises(CannotWrite, match="checkpoints: cannot be written .it vanish"):
+        save_without_tensorflow(store, 0)
