@@ -99,8 +99,6 @@ def save_overlay(path: Path, rows: Sequence[Row]) -> str:
     """
     try:
         figures.prepare()
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(
             f"--plot needs matplotlib: {error}; run: pip install matplotlib"
@@ -113,8 +111,7 @@ def save_overlay(path: Path, rows: Sequence[Row]) -> str:
     if len(drawn) < len(rows):
         note = f"the first {len(drawn)} of {len(rows)} rows"
         note += " that have curves" if len(curves) < len(rows) else ""
-    figure = Figure(figsize=(11, 6), facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = figures.new_figure(11, 6)
     _draw(figure, drawn, note)
     kind = path.suffix[1:].lower()
     with creating(path) as partial:
