@@ -22,13 +22,13 @@ from seqmnist import figures, mnist, options, reading
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Variables
 from seqmnist.errors import UserError, one_line, one_line_errors
+from seqmnist.optimizer import averaged_weights
 from seqmnist.option_types import path, whole_number
 from seqmnist.paths import shown
 from seqmnist.predicting import pictures
 from seqmnist.predicting.export import check_export_dir, export
 from seqmnist.predicting.trained import find_checkpoint, read_run
 from seqmnist.run_folder import creating
-from seqmnist.sequences import VIEWS
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 MAX_ATTEMPTS = 5  # to read a checkpoint before the run that still trains removes it
@@ -350,11 +350,12 @@ def main(argv=None):
     with tf.Session(graph=classifier.graph) as session:
         step = restore(classifier, session, args)
         print(f"run: {shown(args.run_dir)}, {args.checkpoint} weights, of step {step}")
-        if examples:
-            _predict(args, config, examples, classifier, session)
-        if args.export is not None:
-            export(classifier, session, VIEWS[config.view], args.export)
-            print(f"SavedModel: {shown(args.export)}")
+        with averaged_weights(classifier, session):
+            if examples:
+                _predict(args, config, examples, classifier, session)
+            if args.export is not None:
+                export(classifier, session, config, args.export)
+                print(f"SavedModel: {shown(args.export)}")
     return status
 
 

@@ -16,17 +16,21 @@ import sys
 
 from seqmnist import mnist, options
 from seqmnist import tf1 as tf
-from seqmnist.cells import BasicRNNCell
+from seqmnist.cells import BasicRNNCell, stack
 from seqmnist.classifier import (
     Classifier,
     Readout,
     count_correct,
     mean_cross_entropy,
     scale_pixels,
-    scheduled_learning_rate,
     seeded_graph,
 )
 from seqmnist.errors import one_line_errors
+from seqmnist.optimizer import (
+    apply_gradients,
+    average_weights,
+    scheduled_learning_rate,
+)
 from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.training import train_and_evaluate
 
@@ -66,18 +70,27 @@ def build_graph(config):
             labels = tf.placeholder(tf.int32, [None], "labels")
 
         with tf.name_scope("view"):
-            sequences = as_sequences(images, view)
-            inputs = scale_pixels(sequences)  # [batch_size, time_steps, input_size]
+            sequences = as_sequences(images, view, config.permute)
+            inputs = scale_pixels(sequences, config.input_scale)
+            # inputs       [batch_size, time_steps, input_size]
 
         with tf.name_scope("cell"):
-            cell = BasicRNNCell(config.units, name=config.cell_name)
+            cells = [
+                BasicRNNCell(
+                    config.units,
+                    name=config.cell_name,
+                    recurrent_init=config.recurrent_init,
+                )
+                for _ in range(config.layers)
+            ]
+            cell = stack(cells)
             outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
             # outputs      [batch_size, time_steps, num_units]
             # final_state  [batch_size, num_units]
 
         with tf.name_scope("readout"):
             readout = Readout(config.readout_init, config.readout_bias)
-            logits = readout(final_state)  # [batch_size, num_classes]
+            logits = readout(cell.last_output(final_state))  # [batch_size, num_classes]
             logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
 
         with tf.name_scope("loss"):
@@ -86,15 +99,14 @@ def build_graph(config):
 
         with tf.name_scope("optimizer"):
             global_step = tf.train.get_or_create_global_step()
-            learning_rate = scheduled_learning_rate(config, global_step)
             optimizer = tf.train.AdamOptimizer(
                 lambda: scheduled_learning_rate(config, global_step)
             )
             gradients = optimizer.compute_gradients(loss)  # (gradient, variable) pairs
-            gradient_norm = tf.global_norm([gradient for gradient, _ in gradients])
-            # What is told of a step is read before the step changes it.
-            with tf.control_dependencies([learning_rate, gradient_norm]):
-                train_op = optimizer.apply_gradients(gradients, global_step)
+            average = average_weights(config)  # what is evaluated
+            train_op, learning_rate, gradient_norm = apply_gradients(
+                config, optimizer, average, gradients, global_step
+            )
 
         return Classifier(
             graph=graph,
@@ -107,6 +119,7 @@ def build_graph(config):
             loss=loss,
             correct_count=correct_count,
             optimizer=optimizer,
+            average=average,
             learning_rate=learning_rate,
             gradients=gradients,
             gradient_norm=gradient_norm,

@@ -1,4 +1,4 @@
-"""Recurrent cells in plain TensorFlow ops: BasicRNN, LSTM and GRU.
+"""Recurrent cells in plain TensorFlow ops: BasicRNN, LSTM, GRU, and stacks of them.
 
 Each cell is one time step of a recurrence and follows TF1's RNNCell protocol, so that
 
@@ -6,13 +6,15 @@ Each cell is one time step of a recurrence and follows TF1's RNNCell protocol, s
 
 works with it in TensorFlow 1.15 and 2.x alike, where `tf.nn.rnn_cell` is gone. Names,
 shapes, gate order and initial values of the variables are those of TF 1.15's own cells,
-so their checkpoints load. In the equations `[x, h]` is the concatenation along the
-units, `·` the element-wise product and `σ` the logistic function.
+so their checkpoints load; `bias_init` and `recurrent_init` choose other initial values,
+which initializers.py describes. In the equations `[x, h]` is the concatenation along
+the units, `·` the element-wise product and `σ` the logistic function.
 """
 
 from collections import namedtuple
 
 from seqmnist import tf1 as tf
+from seqmnist.initializers import Kernel, MemoryBias
 
 LSTMState = namedtuple("LSTMState", "c h")
 LSTMState.__doc__ = """State of an LSTM: memory `c` and output `h`.
@@ -24,15 +26,30 @@ Both are float32 `[batch_size, num_units]`; TF1's `LSTMStateTuple`.
 class RecurrentCell:
     """What the three cells have in common: the RNNCell protocol.
 
-    Attributes:
+    Args:
         num_units: size of the output.
         name: the variable scope of the cell's variables, under the recurrence's own:
             `rnn/<name>/kernel`.
+        recurrent_init: how the kernels' rows for the state start: "glorot" as in TF1,
+            "orthogonal" or "identity".
+        bias_init: how the gates' biases start: "default" as in TF1, "chrono" or
+            "uniform".
+        time_steps: length of the sequences, by which "chrono" chooses the biases.
     """
 
-    def __init__(self, num_units, name):
+    def __init__(
+        self,
+        num_units,
+        name,
+        recurrent_init="glorot",
+        bias_init="default",
+        time_steps=None,
+    ):
         self.num_units = num_units
         self.name = name
+        self.recurrent_init = recurrent_init
+        self.bias_init = bias_init
+        self.time_steps = time_steps
 
     @property
     def output_size(self):
@@ -47,6 +64,10 @@ class RecurrentCell:
     def zero_state(self, batch_size, dtype):
         """The state before the first time step: zeros `[batch_size, num_units]`."""
         return tf.zeros([batch_size, self.num_units], dtype)
+
+    def last_output(self, state):
+        """The output `[batch_size, num_units]` that belongs to a state."""
+        return state
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
         """The same, under the name by which TensorFlow 2 asks for it."""
@@ -71,22 +92,33 @@ class RecurrentCell:
         """
         raise NotImplementedError
 
+    def _affine(self, operand, num_gates, prefix="", bias_initializer=None):
+        """`operand · kernel + bias`, with `<prefix>kernel` and `<prefix>bias`.
 
-def _affine(inputs, num_units, prefix="", bias_initializer=None):
-    """`inputs · kernel + bias` with the variables `<prefix>kernel` and `<prefix>bias`.
+        As in TF1 the kernel starts Glorot-uniform (the default of `tf.get_variable`)
+        and the bias at zero, unless the cell has been given another start.
+        """
+        size, columns = operand.shape.as_list()[-1], num_gates * self.num_units
+        kernel_initializer = None
+        if self.recurrent_init != "glorot":
+            kernel_initializer = Kernel(self.num_units, self.recurrent_init)
+        kernel = tf.get_variable(
+            prefix + "kernel",
+            [size, columns],
+            operand.dtype,
+            initializer=kernel_initializer,
+        )
+        bias = tf.get_variable(
+            prefix + "bias",
+            [columns],
+            operand.dtype,
+            initializer=bias_initializer or tf.zeros_initializer(),
+        )
+        return tf.nn.bias_add(tf.matmul(operand, kernel), bias)
 
-    As in TF1 the kernel starts Glorot-uniform (the default of `tf.get_variable`) and
-    the bias at zero, unless an initializer is given.
-    """
-    input_size = inputs.shape.as_list()[-1]
-    kernel = tf.get_variable(prefix + "kernel", [input_size, num_units], inputs.dtype)
-    bias = tf.get_variable(
-        prefix + "bias",
-        [num_units],
-        inputs.dtype,
-        initializer=bias_initializer or tf.zeros_initializer(),
-    )
-    return tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
+    def _memory_bias(self, to_gates):
+        """The initializer of all gates' biases, from that of keeping the state."""
+        return MemoryBias(self.bias_init, self.time_steps, self.num_units, to_gates)
 
 
 class BasicRNNCell(RecurrentCell):
@@ -96,15 +128,17 @@ class BasicRNNCell(RecurrentCell):
 
     Variables: `kernel` W `[input_size + num_units, num_units]`, `bias` b `[num_units]`.
 
+    It has no gates, so `bias_init` can only be "default".
+
     Source: Elman, "Finding structure in time", Cognitive Science 14, 1990.
     """
 
-    def __init__(self, num_units, name="basic_rnn_cell"):
-        super().__init__(num_units, name)
+    def __init__(self, num_units, name="basic_rnn_cell", recurrent_init="glorot"):
+        super().__init__(num_units, name, recurrent_init)
 
     def __call__(self, inputs, state, scope=None):
         with self._scope():
-            output = tf.tanh(_affine(tf.concat([inputs, state], 1), self.num_units))
+            output = tf.tanh(self._affine(tf.concat([inputs, state], 1), 1))
         return output, output
 
 
@@ -126,8 +160,8 @@ class LSTMCell(RecurrentCell):
     Neural Computation 12, 2000, in the form of arXiv:1409.2329, section 3.1.
     """
 
-    def __init__(self, num_units, forget_bias=1.0, name="lstm_cell"):
-        super().__init__(num_units, name)
+    def __init__(self, num_units, forget_bias=1.0, name="lstm_cell", **initial):
+        super().__init__(num_units, name, **initial)
         self.forget_bias = forget_bias
 
     @property
@@ -140,14 +174,31 @@ class LSTMCell(RecurrentCell):
         zeros = super().zero_state(batch_size, dtype)
         return LSTMState(zeros, zeros)
 
+    def last_output(self, state):
+        """`h` of the state."""
+        return state.h
+
     def __call__(self, inputs, state, scope=None):
         c, h = state
         with self._scope():
-            gates = _affine(tf.concat([inputs, h], 1), 4 * self.num_units)
+            gates = self._affine(
+                tf.concat([inputs, h], 1), 4, bias_initializer=self._bias_initializer()
+            )
         i, j, f, o = tf.split(gates, 4, axis=1)
         c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * tf.tanh(j)
         h = tf.sigmoid(o) * tf.tanh(c)
         return h, LSTMState(c, h)
+
+    def _bias_initializer(self):
+        """Zeros; or such that f keeps the state as `bias_init` says, and i = 1 - f."""
+        if self.bias_init == "default":
+            return None
+
+        def to_gates(b):
+            zeros = tf.zeros_like(b)
+            return tf.concat([-b, zeros, b - self.forget_bias, zeros], 0)
+
+        return self._memory_bias(to_gates)
 
 
 class GRUCell(RecurrentCell):
@@ -169,20 +220,75 @@ class GRUCell(RecurrentCell):
     statistical machine translation", arXiv:1406.1078, equations 5 to 8.
     """
 
-    def __init__(self, num_units, name="gru_cell"):
-        super().__init__(num_units, name)
+    def __init__(self, num_units, name="gru_cell", **initial):
+        super().__init__(num_units, name, **initial)
 
     def __call__(self, inputs, state, scope=None):
         with self._scope():
-            gates = _affine(
-                tf.concat([inputs, state], 1),
-                2 * self.num_units,
-                "gates/",
-                tf.ones_initializer(),
+            gates = self._affine(
+                tf.concat([inputs, state], 1), 2, "gates/", self._bias_initializer()
             )
             r, u = tf.split(tf.sigmoid(gates), 2, axis=1)
             candidate = tf.tanh(
-                _affine(tf.concat([inputs, r * state], 1), self.num_units, "candidate/")
+                self._affine(tf.concat([inputs, r * state], 1), 1, "candidate/")
             )
         output = u * state + (1 - u) * candidate
         return output, output
+
+    def _bias_initializer(self):
+        """Ones; or one for r, and such that u keeps the state as `bias_init` says."""
+        if self.bias_init == "default":
+            return tf.ones_initializer()
+        return self._memory_bias(lambda b: tf.concat([tf.ones_like(b), b], 0))
+
+
+class StackedCell(RecurrentCell):
+    """Cells on top of one another: each reads the outputs of the one below.
+
+    Variables: those of the cells, in scopes as TF1's `MultiRNNCell` names them:
+    `multi_rnn_cell/cell_0/<name>/kernel` and so on, from the bottom.
+
+    Source: Graves, Mohamed and Hinton, "Speech recognition with deep recurrent neural
+    networks", arXiv:1303.5778, equation 9.
+
+    Args:
+        cells: two or more, from the bottom.
+    """
+
+    def __init__(self, cells):
+        super().__init__(cells[-1].num_units, "multi_rnn_cell")
+        self.cells = cells
+
+    @property
+    def state_size(self):
+        """Each cell's, as a tuple from the bottom."""
+        return tuple(cell.state_size for cell in self.cells)
+
+    def zero_state(self, batch_size, dtype):
+        """Each cell's zero state, as a tuple from the bottom."""
+        return tuple(cell.zero_state(batch_size, dtype) for cell in self.cells)
+
+    def last_output(self, state):
+        """The output of the cell on top."""
+        return self.cells[-1].last_output(state[-1])
+
+    def __call__(self, inputs, state, scope=None):
+        states = []
+        with self._scope():
+            for layer, (cell, before) in enumerate(zip(self.cells, state)):
+                with tf.variable_scope(f"cell_{layer}"):
+                    inputs, after = cell(inputs, before)
+                states.append(after)
+        return inputs, tuple(states)
+
+
+def stack(cells):
+    """One cell made of several.
+
+    Args:
+        cells: one or more, from the bottom.
+
+    Returns:
+        The cell itself if it is the only one, else a `StackedCell`.
+    """
+    return cells[0] if len(cells) == 1 else StackedCell(cells)

@@ -1,4 +1,4 @@
-"""The graph's parts around the recurrence: input, readout, loss, count, schedule."""
+"""The graph's parts around the recurrence: input, readout, loss, count."""
 
 import contextlib
 import copy
@@ -15,7 +15,7 @@ MAX_PIXEL = 255.0
 Classifier = namedtuple(
     "Classifier",
     "graph images labels inputs cell logits logits_per_step loss correct_count "
-    "optimizer learning_rate gradients gradient_norm train_op init_op",
+    "optimizer average learning_rate gradients gradient_norm train_op init_op",
 )
 
 
@@ -41,23 +41,38 @@ def seeded_graph(seed):
 
 def _seeded_getter(getter, name, *args, **kwargs):
     """`tf.get_variable` with an op seed made of the variable's name."""
-    initializer = copy.copy(kwargs["initializer"] or tf.glorot_uniform_initializer())
+    initializer = kwargs["initializer"]
+    if initializer is None:
+        initializer = tf.glorot_uniform_initializer()
     if hasattr(initializer, "seed"):
+        initializer = copy.copy(initializer)
         initializer.seed = zlib.crc32(name.encode()) & 0x7FFFFFFF
     kwargs["initializer"] = initializer
     return getter(name, *args, **kwargs)
 
 
-def scale_pixels(sequences):
+def scale_pixels(sequences, input_scale="unit"):
     """Pixels as the network computes with them.
 
     Args:
         sequences: uint8 of any shape, 0 to 255.
+        input_scale: "unit" for [0, 1]; "symmetric" for [-1, 1]; "standard" for MNIST's
+            mean at zero and its standard deviation at one, [-0.424, 2.821].
 
     Returns:
-        float32 of the same shape, in [0, 1].
+        float32 of the same shape.
     """
-    return tf.cast(sequences, tf.float32) / MAX_PIXEL
+    offset, scale = INPUT_SCALES[input_scale]
+    return (tf.cast(sequences, tf.float32) / MAX_PIXEL - offset) / scale
+
+
+# What is taken from a pixel in [0, 1], and by what the rest is divided. The last are
+# mean and standard deviation of MNIST's 60,000 training images.
+INPUT_SCALES = {
+    "unit": (0.0, 1.0),
+    "symmetric": (0.5, 0.5),
+    "standard": (0.1307, 0.3081),
+}
 
 
 class Readout:
@@ -156,22 +171,3 @@ def count_correct(labels, logits):
     """
     predictions = tf.argmax(logits, axis=1, output_type=tf.int32)
     return tf.reduce_sum(tf.cast(tf.equal(predictions, labels), tf.int32))
-
-
-def scheduled_learning_rate(config, global_step):
-    """The learning rate of the next step.
-
-    Args:
-        config: with `schedule`, `learning_rate`, `decay_rate` and `decay_steps`;
-            "constant" leaves the learning rate as it is, "exponential" multiplies it by
-            `decay_rate ** (global_step / decay_steps)`, continuously.
-        global_step: int64 scalar, steps done.
-
-    Returns:
-        float32 scalar.
-    """
-    if config.schedule == "exponential":
-        return tf.train.exponential_decay(
-            config.learning_rate, global_step, config.decay_steps, config.decay_rate
-        )
-    return tf.constant(config.learning_rate, tf.float32)

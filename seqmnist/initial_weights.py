@@ -8,6 +8,7 @@ import numpy as np
 from seqmnist import checkpoints
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
+from seqmnist.optimizer import AVERAGE
 
 # Where the notebooks' code, run in TF 1.15, leaves the readout: tf.layers.dense; two
 # bare tf.Variable; tf.get_variable in the scope rnn/output.
@@ -39,19 +40,19 @@ def check_path(path):
         _prefix(path)
 
 
-def load_weights(path, variables, cell_name, session):
+def load_weights(path, classifier, cell_name, session):
     """Sets a session's weights to those of a checkpoint.
 
     Cell variables are found by the end of their name, from the cell's scope on
     (`rnn/internal/rnn/gru_cell/gates/kernel` serves `rnn/gru_cell/gates/kernel`),
     under `cell_name` or the name of one of TF1's cells; the readout under the names the
-    notebooks gave it. Optimizer slots and the step are not read: training starts anew
-    from the weights.
+    notebooks gave it. Of weights with a running average, that is taken. Optimizer slots
+    and the step are not read: training starts anew from the weights.
 
     Args:
         path: a checkpoint's prefix, one of its files, a folder with the file
             `checkpoint`, which names the latest, or a run's folder.
-        variables: the `tf.Variable`s to set.
+        classifier: the `Classifier` whose weights, and averages, are set.
         cell_name: the scope of the cell's variables, as `--cell-name` sets it.
         session: where to set them; they need not be initialized.
 
@@ -60,6 +61,7 @@ def load_weights(path, variables, cell_name, session):
             more than once; or it has another shape, or values that are not finite.
     """
     saved = _read(path)
+    variables = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
     values = [_find(saved, variable, cell_name, path) for variable in variables]
     for variable, value in zip(variables, values):
         if not np.isfinite(value).all():
@@ -67,8 +69,10 @@ def load_weights(path, variables, cell_name, session):
                 f"--init-checkpoint {path}: {variable.op.name} holds numbers that are "
                 "infinite or none; give a checkpoint from before that"
             )
-    for variable, value in zip(variables, values):
-        variable.load(value, session)
+    averages = [] if classifier.average is None else classifier.average.variables
+    for targets in (variables, averages):
+        for variable, value in zip(targets, values):
+            variable.load(value, session)
 
 
 def _read(path):
@@ -79,7 +83,11 @@ def _read(path):
         shapes = reader.get_variable_to_shape_map()
         # Scalars are steps and powers of beta, not weights.
         names = sorted(n for n in shapes if shapes[n] and not SLOT_NAMES.search(n))
-        return {name: reader.get_tensor(name) for name in names}
+        return {
+            name: reader.get_tensor(name + AVERAGE if name + AVERAGE in names else name)
+            for name in names
+            if not name.endswith(AVERAGE)
+        }
     except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--init-checkpoint {path}: cannot be read ({reason})")
@@ -164,6 +172,10 @@ def _candidates(name, saved, cell_name):
             return [readout[name]]
     if name in READOUT_NAMES[0]:
         return []
-    within_cell = f"/{name}".split(f"/{cell_name}/", 1)[1]
-    endings = tuple(f"/{cell}/{within_cell}" for cell in (cell_name, *CELL_NAMES))
+    before, within_cell = f"/{name}".split(f"/{cell_name}/", 1)
+    in_stack = re.search(r"/cell_\d+$", before)
+    layer = in_stack.group() if in_stack else ""
+    endings = tuple(
+        f"{layer}/{cell}/{within_cell}" for cell in (cell_name, *CELL_NAMES)
+    )
     return [n for n in saved if f"/{n}".endswith(endings)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from argparse import Namespace
-from typing import Any, Callable
+from typing import Any, Callable, ContextManager
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Variables
 from seqmnist.graph_view import readable
 from seqmnist.initial_weights import load_weights
+from seqmnist.optimizer import averaged_weights
 from seqmnist.steps import make_steps
 from seqmnist.summaries import Histograms
 
@@ -64,6 +65,10 @@ class Network:
             self.variables.restore(start)
         elif config.init_checkpoint is not None:
             load_weights(
-                config.init_checkpoint, weights, config.cell_name, self.session
+                config.init_checkpoint, classifier, config.cell_name, self.session
             )
         classifier.graph.finalize()
+
+    def averaged(self) -> ContextManager[None]:
+        """A context in which the weights are their averages, if the run keeps any."""
+        return averaged_weights(self.classifier, self.session)

@@ -7,10 +7,12 @@ prefixes with the option's name.
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from typing import Callable
 
 NEVER = "never"
+ALL = "all"
 MAX_FLOAT32 = 3.4028234e38
 MAX_TRACED = 100  # steps; a timeline of more is too large to be opened
 
@@ -31,24 +33,57 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
     return convert
 
 
+def whole_number_or(
+    word: str, minimum: int, maximum: int | None = None
+) -> Callable[[str], int | str | None]:
+    """A whole number as `whole_number` takes it, or a word; "none" becomes `None`."""
+    convert_number = whole_number(minimum, maximum)
+
+    def convert(text: str) -> int | str | None:
+        if text == word:
+            return None if word == "none" else word
+        try:
+            return convert_number(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or {word}")
+
+    return convert
+
+
 def number(
-    above: float | None = None, maximum: float = MAX_FLOAT32
+    above: float | None = None,
+    maximum: float = MAX_FLOAT32,
+    minimum: float = -MAX_FLOAT32,
+    below: float = math.inf,
 ) -> Callable[[str], float]:
-    """A number that float32 can hold, above `above` and at most `maximum`."""
-    limits = "" if above is None else f" above {above:g},"
-    limits += f" at most {maximum:g}"
+    """A number that float32 can hold, within these limits."""
+    limits = [] if above is None else [f" above {above:g}"]
+    limits += [f" at least {minimum:g}"] if minimum > -MAX_FLOAT32 else []
+    limits += [f" at most {maximum:g}" if below > maximum else f" below {below:g}"]
 
     def convert(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            value = float("nan")
-        is_above = value >= -MAX_FLOAT32 if above is None else value > above
-        if not (is_above and value <= maximum):
+            value = math.nan
+        is_above = above is None or value > above
+        if not (is_above and minimum <= value <= maximum and value < below):
             raise argparse.ArgumentTypeError(
-                f"found {text!r}; expected a number{limits}"
+                f"found {text!r}; expected a number{','.join(limits)}"
             )
         return value
+
+    return convert
+
+
+def number_or_none(above: float) -> Callable[[str], float | None]:
+    """A number that float32 can hold, above `above`, or `none`."""
+
+    def convert(text: str) -> float | None:
+        try:
+            return None if text == "none" else number(above)(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or none")
 
     return convert
 
@@ -107,14 +142,6 @@ def number_or_uniform(text: str) -> float | str:
         return text if text == "uniform" else number()(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or uniform")
-
-
-def index_or_none(text: str) -> int | None:
-    """A whole number of at least 0, or `none`."""
-    try:
-        return None if text == "none" else whole_number(0)(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, or none")
 
 
 def steps_or_none(text: str) -> str | None:

@@ -16,23 +16,28 @@ import sys
 import textwrap
 from typing import Any, Mapping, NoReturn, Sequence
 
+from seqmnist.classifier import INPUT_SCALES
 from seqmnist.errors import UserError, one_line
-from seqmnist.mnist import VALIDATION_SIZE
+from seqmnist.initializers import BIAS_INITS, RECURRENT_INITS
+from seqmnist.mnist import IMAGE_SIZE, VALIDATION_SIZE
+from seqmnist.optimizer import SCHEDULES
 from seqmnist.option_types import (
+    ALL,
     NEVER,
-    index_or_none,
     interval,
     interval_or_time,
     number,
+    number_or_none,
     number_or_uniform,
     path,
     scope_name,
     steps_or_none,
     whole_number,
+    whole_number_or,
 )
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
 from seqmnist.run_folder import CONFIG_FILE, read_config
-from seqmnist.sequences import VIEWS
+from seqmnist.sequences import PERMUTATION_SEED, VIEWS
 
 MAX_SEED = 2**31 - 1  # the largest that both NumPy and TensorFlow take
 
@@ -40,13 +45,22 @@ MAX_SEED = 2**31 - 1  # the largest that both NumPy and TensorFlow take
 DEFAULTS: dict[str, Any] = {
     "data_dir": str(DATA_DIR),
     "validation_size": VALIDATION_SIZE,
+    "permute": None,
+    "input_scale": "unit",
+    "max_shift": 0,
+    "layers": 1,
+    "recurrent_init": "glorot",
+    "bias_init": "default",
     "readout_init": "glorot",
     "readout_bias": 0.0,
     "init_checkpoint": None,
     "learning_rate": 0.001,
     "schedule": "constant",
     "decay_rate": 0.9,
-    "decay_steps": 10000,
+    "decay_steps": ALL,
+    "warmup_steps": 0,
+    "max_grad_norm": None,
+    "ema_decay": 0.0,
     "epochs": None,
     "steps": None,
     "report_every": "1epoch",
@@ -95,11 +109,45 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             "read an image as 28 rows of 28 pixels or as 784 single pixels",
             {"choices": list(VIEWS)},
         ),
+        "permute": (
+            "read the pixels in the permuted order that follows from this seed "
+            f"({PERMUTATION_SEED} if none is given, as in most papers), or none",
+            {
+                "type": whole_number_or("none", 0, MAX_SEED),
+                "nargs": "?",
+                "const": PERMUTATION_SEED,
+                "metavar": "SEED",
+            },
+        ),
+        "input_scale": (
+            "pixels in [0, 1], in [-1, 1], or with MNIST's mean at 0 and its standard "
+            "deviation at 1",
+            {"choices": list(INPUT_SCALES)},
+        ),
+        "max_shift": (
+            "move each training image by up to so many pixels down or up and right or "
+            "left, each time anew, 0 to 28",
+            {"type": whole_number(0, IMAGE_SIZE), "metavar": "N"},
+        ),
     },
     "model": {
         "units": (
             "units of the cell, 1 to 4096",
             {"type": whole_number(1, 4096), "metavar": "N"},
+        ),
+        "layers": (
+            "cells on top of one another, 1 to 16",
+            {"type": whole_number(1, 16), "metavar": "N"},
+        ),
+        "recurrent_init": (
+            "initial kernel rows for the state: Glorot-uniform as in TF1; or, for each "
+            "gate, orthogonal or the identity",
+            {"choices": list(RECURRENT_INITS)},
+        ),
+        "bias_init": (
+            "initial bias of the gates that keep the state: TF1's, or spread by the "
+            "chrono or the uniform rule; a BasicRNN has no gates",
+            {"choices": list(BIAS_INITS)},
         ),
         "forget_bias": (
             "train_lstm.py only: added to the forget gate before the sigmoid",
@@ -134,17 +182,31 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"type": number(above=0), "metavar": "X"},
         ),
         "schedule": (
-            "keep the learning rate, or multiply it by decay rate ^ (step / decay "
-            "steps)",
-            {"choices": ["constant", "exponential"]},
+            "keep the learning rate, multiply it by decay rate ^ (step / decay steps), "
+            "or let it fall to zero along a cosine",
+            {"choices": list(SCHEDULES)},
         ),
         "decay_rate": (
             "for --schedule exponential, above 0, at most 1",
             {"type": number(above=0, maximum=1), "metavar": "X"},
         ),
         "decay_steps": (
-            "for --schedule exponential, 1 or more",
-            {"type": whole_number(1), "metavar": "N"},
+            "for --schedule exponential and cosine, 1 or more, or all of the run's",
+            {"type": whole_number_or(ALL, 1), "metavar": "N"},
+        ),
+        "warmup_steps": (
+            "steps in which the learning rate rises to the schedule's, 0 or more",
+            {"type": whole_number(0), "metavar": "N"},
+        ),
+        "max_grad_norm": (
+            "clip the gradient to this Euclidean norm, all weights together, above 0, "
+            "or none",
+            {"type": number_or_none(above=0), "metavar": "X"},
+        ),
+        "ema_decay": (
+            "evaluate a running average of the weights, of this decay per step: 0 for "
+            "none, below 1",
+            {"type": number(minimum=0, below=1), "metavar": "X"},
         ),
     },
     "schedule": {
@@ -216,7 +278,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "predict": (
             "show label, logits and prediction of this test image at the end: 0 or "
             "more, or none",
-            {"type": index_or_none, "metavar": "INDEX"},
+            {"type": whole_number_or("none", 0), "metavar": "INDEX"},
         ),
         "show": (
             "open the curves in a window at the end",
@@ -391,12 +453,20 @@ def _check_combinations(
     parser: argparse.ArgumentParser, given: Mapping[str, Any], values: Mapping[str, Any]
 ) -> None:
     """Refuses options that would do nothing beside the others."""
-    for name in ("decay_rate", "decay_steps"):
-        if name in given and values["schedule"] == "constant":
+    for name, schedules in (
+        ("decay_rate", ["exponential"]),
+        ("decay_steps", ["exponential", "cosine"]),
+    ):
+        if name in given and values["schedule"] not in schedules:
             parser.error(
-                f"argument {_flag(name)}: does nothing with --schedule constant; add "
-                "--schedule exponential"
+                f"argument {_flag(name)}: does nothing with --schedule "
+                f"{values['schedule']}; add --schedule {' or '.join(schedules)}"
             )
+    if values["bias_init"] != "default" and parser.prog == "train_rnn.py":
+        parser.error(
+            f"argument --bias-init: found {values['bias_init']!r}; expected default, "
+            "as a BasicRNN has no gates"
+        )
     if "evaluate_splits" in given:
         if values["evaluate_every"] == NEVER:
             parser.error(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from seqmnist.batches import steps_per_epoch
 from seqmnist.errors import UserError
 from seqmnist.option_types import (
+    ALL,
     first_and_last,
     interval_in_seconds,
     interval_in_steps,
@@ -129,3 +130,10 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
         checkpoint_seconds=interval_in_seconds(config.checkpoint_every),
         trace=trace,
     )
+
+
+def planned(config: Namespace, plan: Plan) -> Namespace:
+    """A configuration whose `decay_steps` are a number, the run's own if `all`."""
+    if config.decay_steps != ALL:
+        return config
+    return Namespace(**{**vars(config), "decay_steps": max(1, plan.num_steps)})

@@ -3,6 +3,7 @@
 logs/<script>/<time>-seed<seed>/
     config.json      every option, the command, versions, the data's digest, resumptions
     lock             who trains here now; empty when the run was left in order
+    permutation.txt  with --permute, which pixel is read at which time step
     metrics.csv      one row per split and report (run_log.py)
     train/ ...       TensorBoard events, one folder per split, the run's own beside them
                      (run_log.py)
@@ -36,6 +37,7 @@ from seqmnist.paths import shown
 CONFIG_FILE = "config.json"
 LOCK_FILE = "lock"
 METRICS_FILE = "metrics.csv"
+PERMUTATION_FILE = "permutation.txt"
 RESULT_FILE = "result.txt"
 
 # Seconds to wait for the lock: compare.py holds it for an instant to see whether a run

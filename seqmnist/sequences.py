@@ -1,12 +1,16 @@
 """The shared reshaping helper: an image as a sequence of rows or of single pixels.
 
 A 28 x 28 image is read from the top left corner in reading order (C order), either as
-28 time steps of 28 pixels or as 784 time steps of one.
+28 time steps of 28 pixels or as 784 time steps of one. In the permuted task the pixels
+change places first, those of all images in the same way, so that what belongs together
+is far apart in time (Le, Jaitly and Hinton, arXiv:1504.00941, section 4.2).
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from seqmnist import mnist
 from seqmnist import tf1 as tf
@@ -32,12 +36,30 @@ VIEWS = {
 }
 
 
-def as_sequences(images: Any, view: View) -> Any:
+# The seed of the permutation that most papers on permuted MNIST use.
+PERMUTATION_SEED = 92916
+
+
+def permutation(seed: int) -> np.ndarray:
+    """The order in which the permuted task reads the pixels.
+
+    Args:
+        seed: of NumPy's legacy generator, 0 to 2**31 - 1.
+
+    Returns:
+        int64 `[784]`: the place in the image, in reading order, of the pixel that is
+        read as the first, the second and so on.
+    """
+    return np.random.RandomState(seed).permutation(mnist.IMAGE_SIZE**2)
+
+
+def as_sequences(images: Any, view: View, permute: int | None = None) -> Any:
     """Reads images as sequences.
 
     Args:
         images: tensor `[batch_size, 28, 28]`, any dtype.
         view: one of `VIEWS`.
+        permute: the seed of a `permutation` of the pixels, or `None` for none.
 
     Returns:
         The same values and dtype as a tensor `[batch_size, time_steps, input_size]`.
@@ -49,4 +71,7 @@ def as_sequences(images: Any, view: View) -> Any:
     expected = list(mnist.IMAGE_SHAPE)
     if shape[1:] != expected:
         raise ValueError(f"images of shape {shape}; expected [None, *{expected}]")
+    if permute is not None:
+        pixels = tf.reshape(images, [-1, mnist.IMAGE_SIZE**2])
+        images = tf.gather(pixels, permutation(permute), axis=1)
     return tf.reshape(images, [-1, view.time_steps, view.input_size])

@@ -20,9 +20,9 @@ from seqmnist.classifier import (
     count_correct,
     cross_entropy,
     scale_pixels,
-    scheduled_learning_rate,
 )
 from seqmnist.errors import UserError
+from seqmnist.optimizer import apply_gradients
 from seqmnist.recurrence import EQUATIONS, make_recurrence
 from seqmnist.sequences import VIEWS, as_sequences
 
@@ -111,8 +111,8 @@ class FastSteps:
 
     Args:
         classifier: the `Classifier`.
-        config: with `batch_size`, `evaluation_batch_size` and the learning rate's
-            options.
+        config: with `batch_size`, `evaluation_batch_size`, and what decides how images
+            are read and updates are made.
 
     Attributes:
         max_updates, session_config, description: as for `PlainSteps`.
@@ -177,7 +177,8 @@ class FastSteps:
 
     def _build_update(self):
         """Builds the graph of up to `max_updates` updates."""
-        config, optimizer = self.config, self.classifier.optimizer
+        config = self.config
+        optimizer, average = self.classifier.optimizer, self.classifier.average
         shape = [self.max_updates, config.batch_size]
         self._images = tf.placeholder(tf.uint8, [*shape, *mnist.IMAGE_SHAPE], "images")
         self._labels = tf.placeholder(tf.int32, shape, "labels")
@@ -188,13 +189,11 @@ class FastSteps:
 
         def apply(*values):
             loss, correct, *gradients = [_add(terms) for terms in zip(*values)]
-            learning_rate = scheduled_learning_rate(config, global_step)
-            with tf.control_dependencies([learning_rate]):
-                done = optimizer.apply_gradients(
-                    zip(gradients, self._weights), global_step
-                )
-            with tf.control_dependencies([done]):
-                norm = tf.global_norm(gradients)
+            pairs = list(zip(gradients, self._weights))
+            train_op, learning_rate, norm = apply_gradients(
+                config, optimizer, average, pairs, global_step
+            )
+            with tf.control_dependencies([train_op]):
                 return [tf.identity(x) for x in (loss, correct, learning_rate, norm)]
 
         if not is_whole:
@@ -294,7 +293,8 @@ class FastSteps:
 
     def _inputs(self, images):
         """What the network reads, as `build_graph` has it."""
-        return scale_pixels(as_sequences(images, self._view))
+        sequences = as_sequences(images, self._view, self.config.permute)
+        return scale_pixels(sequences, self.config.input_scale)
 
 
 def _session_config():

@@ -111,6 +111,7 @@ class Trainer:
             self.config.seed,
             total,
             progress.step,
+            self.config.max_shift,
         )
         found = self.checkpoints.read(progress.step)
         if isinstance(found, Checkpoint):  # from which the run goes on
@@ -170,12 +171,13 @@ class Trainer:
         examples = getattr(self.splits, split)
         with self._pausing():
             started = time.perf_counter()
-            tally, logits = evaluate(
-                self.network.session,
-                self.network.steps,
-                examples,
-                self.config.evaluation_batch_size,
-            )
+            with self.network.averaged():
+                tally, logits = evaluate(
+                    self.network.session,
+                    self.network.steps,
+                    examples,
+                    self.config.evaluation_batch_size,
+                )
             seconds = time.perf_counter() - started
         if split not in self.progress.latest:
             self.progress.latest[split] = tally

@@ -17,18 +17,20 @@ from seqmnist.initial_weights import check_path
 from seqmnist.mnist import Splits
 from seqmnist.network import Network
 from seqmnist.paths import shown
-from seqmnist.plan import Plan, make_plan
+from seqmnist.plan import Plan, make_plan, planned
 from seqmnist.progress import Progress
 from seqmnist.run_folder import (
+    PERMUTATION_FILE,
     RESULT_FILE,
     RunFolder,
     check_log_dir,
     check_name,
     environment,
     read_config,
+    write_text,
 )
 from seqmnist.run_log import Result, RunLog, too_short
-from seqmnist.sequences import VIEWS
+from seqmnist.sequences import VIEWS, permutation
 from seqmnist.signals import StopSignals
 from seqmnist.trainer import Trainer
 
@@ -60,6 +62,7 @@ def train_and_evaluate(
         Interrupted: a signal came; the run's state is saved.
     """
     plan = make_plan(config, len(splits.train.labels))
+    config = planned(config, plan)
     _check_index(config.predict, len(splits.test.labels))
     with contextlib.ExitStack() as stack:
         folder, start = None, None
@@ -89,6 +92,8 @@ def train_and_evaluate(
             )
             record = {**options.recorded(config), **facts}
             folder.write_first_config({**record, "environment": environment()})
+        if config.permute is not None:
+            _write_permutation(folder.path, config.permute)
         command = _as_typed(config.script, ["--resume", shown(folder.path)])
         checkpoints = Checkpoints(folder.path)
         signals = stack.enter_context(StopSignals(f"go on with: {command}"))
@@ -136,7 +141,8 @@ def _train(
                 f"after step {progress.step} of {plan.num_steps}, which is saved; go "
                 f"on with: {command}",
             )
-        result = _test(trainer, network)
+        with network.averaged():
+            result = _test(trainer, network)
     if signals.number is not None:
         raise Interrupted(signals.number, "after the end: the run is finished")
     return result
@@ -169,6 +175,12 @@ def _test(trainer: Trainer, network: Network) -> Result:
     run.write_result(result)
     print(result, flush=True)
     return result
+
+
+def _write_permutation(folder: Path, seed: int) -> None:
+    """Writes the order in which the pixels are read, a line for each."""
+    lines = "".join(f"{pixel}\n" for pixel in permutation(seed))
+    write_text(folder / PERMUTATION_FILE, lines)
 
 
 def _finished(folder: Path) -> Result:

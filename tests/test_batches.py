@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from seqmnist.batches import evaluation_batches, steps_per_epoch, training_batches
+from seqmnist.batches import (
+    evaluation_batches,
+    shift_images,
+    steps_per_epoch,
+    training_batches,
+)
 from seqmnist.errors import UserError
 from seqmnist.mnist import Split
 
@@ -57,6 +62,39 @@ def test_the_order_is_the_same_in_every_numpy_version(split):
 
 # Batches 0 and 5 of seed 7, as NumPy 1.18 and 2.4 both give them.
 GOLDEN_BATCHES = [[20, 7, 15, 9, 17], [12, 18, 7, 17, 13]]
+
+
+def test_images_are_shifted_and_what_comes_in_is_paper():
+    images = np.arange(1, 1 + 3 * 28 * 28).reshape(3, 28, 28)
+    moved = shift_images(images, np.array([[0, 0], [2, -1], [-28, 3]]))
+    np.testing.assert_array_equal(moved[0], images[0])
+    np.testing.assert_array_equal(moved[1, 2:, :-1], images[1, :-2, 1:])
+    assert not moved[1, :2].any() and not moved[1, :, -1].any()
+    assert not moved[2].any()
+    assert moved.dtype == images.dtype
+
+
+def test_max_shift_moves_each_training_image_anew(splits):
+    """By -2 to 2 pixels each way; which way, follows from seed and step alone."""
+    train = Split(splits.train.images[:40], splits.train.labels[:40])
+
+    def batches(max_shift, first_step=0):
+        return list(training_batches(train, 20, 5, 30, first_step, max_shift))
+
+    shifts = []
+    for plain, moved in zip(batches(0), batches(2)):
+        np.testing.assert_array_equal(plain.labels, moved.labels)
+        for image, other in zip(plain.images, moved.images):
+            for down, right in np.ndindex(5, 5):
+                shift = np.array([[down - 2, right - 2]])
+                if (shift_images(image[None], shift)[0] == other).all():
+                    shifts.append((down - 2, right - 2))
+                    break
+    assert len(shifts) == 600  # all were found
+    assert len(set(shifts)) == 25
+    np.testing.assert_allclose(np.mean(shifts, 0), 0, atol=0.2)
+    for batch, other in zip(batches(2)[17:], batches(2, first_step=17)):
+        np.testing.assert_array_equal(batch.images, other.images)
 
 
 def test_evaluation_sees_every_example_once_in_order(split):

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from seqmnist import tf1 as tf
-from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell, LSTMState
+from seqmnist.cells import (
+    BasicRNNCell,
+    GRUCell,
+    LSTMCell,
+    LSTMState,
+    StackedCell,
+    stack,
+)
+from seqmnist.classifier import seeded_graph
 
 # Unequal on purpose, so that no two axes can be mistaken for each other.
 BATCH_SIZE, TIME_STEPS, INPUT_SIZE, NUM_UNITS = 3, 5, 4, 6
@@ -107,6 +115,127 @@ def test_initial_values_are_tf1s(cell_class):
                 limit = np.sqrt(6.0 / sum(value.shape))
                 assert 0.9 * limit < np.abs(value).max() <= limit
                 assert abs(value.mean()) < 0.1 * limit
+
+
+def initial_values(cell):
+    """Initial values of a cell's variables, by the last parts of their names."""
+    with seeded_graph(3) as graph, tf.Session(graph=graph) as session:
+        inputs = tf.placeholder(tf.float32, [None, TIME_STEPS, INPUT_SIZE])
+        tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
+        session.run(tf.global_variables_initializer())
+        variables = tf.trainable_variables()
+        values = session.run(variables)
+    return {v.op.name.split("/", 2)[-1]: x for v, x in zip(variables, values)}
+
+
+@CELLS
+@pytest.mark.parametrize("recurrent_init", ["orthogonal", "identity"])
+def test_recurrent_init_is_that_of_each_gates_rows_for_the_state(
+    cell_class, recurrent_init
+):
+    units = 40
+    found = initial_values(cell_class(units, recurrent_init=recurrent_init))
+    default = initial_values(cell_class(units))
+    squares = []
+    for name, value in found.items():
+        if not name.endswith("kernel"):
+            np.testing.assert_array_equal(value, default[name])
+            continue
+        of_inputs = value[:INPUT_SIZE]
+        np.testing.assert_array_equal(of_inputs, default[name][:INPUT_SIZE])
+        squares += np.split(value[INPUT_SIZE:], value.shape[1] // units, axis=1)
+    for square in squares:
+        np.testing.assert_allclose(square @ square.T, np.eye(units), atol=1e-5)
+        assert (square == np.eye(units)).all() == (recurrent_init == "identity")
+    if recurrent_init == "orthogonal":  # no two alike
+        sums = [round(float(square.sum()), 4) for square in squares]
+        assert len(set(sums)) == len(squares)
+
+
+def kept(cell):
+    """What share of its state each unit keeps at first, at zero input and state."""
+    biases = initial_values(cell)
+    if isinstance(cell, GRUCell):
+        return sigmoid(biases["gates/bias"][cell.num_units :])
+    return sigmoid(np.split(biases["bias"], 4)[2] + cell.forget_bias)
+
+
+@pytest.mark.parametrize("cell_class", [LSTMCell, GRUCell])
+def test_chrono_spreads_the_memory_over_the_sequence(cell_class):
+    """1 / (1 - kept) is 1 + U[1, 783]."""
+    shares = kept(cell_class(2000, bias_init="chrono", time_steps=784))
+    times = np.sort(1 / (1 - shares.astype(np.float64))) - 1
+    assert 1 <= times[0] < 5 and 778 < times[-1] < 783.1
+    np.testing.assert_allclose(times, np.linspace(1, 783, 2000), atol=25)
+
+
+@pytest.mark.parametrize("cell_class", [LSTMCell, GRUCell])
+def test_uniform_spreads_the_shares_that_are_kept(cell_class):
+    shares = np.sort(kept(cell_class(2000, bias_init="uniform")))
+    np.testing.assert_allclose(shares, np.linspace(0, 1, 2000), atol=0.04)
+    assert shares[0] > 1 / 2001 and shares[-1] < 2000 / 2001
+
+
+@pytest.mark.parametrize("bias_init", ["chrono", "uniform"])
+def test_the_other_gates_biases_go_with_it(bias_init):
+    gru = initial_values(GRUCell(30, bias_init=bias_init, time_steps=784))
+    assert (gru["gates/bias"][:30] == 1).all() and not gru["candidate/bias"].any()
+    lstm = LSTMCell(30, 0.5, bias_init=bias_init, time_steps=784)
+    i, j, f, o = np.split(initial_values(lstm)["bias"], 4)
+    np.testing.assert_allclose(i, -(f + 0.5), atol=1e-6)
+    assert not j.any() and not o.any()
+
+
+def test_a_stack_reads_the_outputs_of_the_cell_below():
+    """Against the two cells one after the other; TF1's names."""
+    inputs = random_inputs().astype(np.float32)
+    lower, upper = LSTMCell(NUM_UNITS), GRUCell(3)
+    with seeded_graph(0) as graph, tf.Session(graph=graph) as session:
+        stacked = StackedCell([lower, upper])
+        found = tf.nn.dynamic_rnn(stacked, tf.constant(inputs), dtype=tf.float32)
+        names = [v.op.name for v in tf.trainable_variables()]
+        scope = tf.get_variable_scope()
+        scope.reuse_variables()
+        with tf.variable_scope("rnn/multi_rnn_cell/cell_0") as scope:
+            below, low = tf.nn.dynamic_rnn(
+                lower, tf.constant(inputs), dtype=tf.float32, scope=scope
+            )
+        with tf.variable_scope("rnn/multi_rnn_cell/cell_1") as scope:
+            above, high = tf.nn.dynamic_rnn(upper, below, dtype=tf.float32, scope=scope)
+        session.run(tf.global_variables_initializer())
+        (outputs, states), expected = session.run([found, (above, (low, high))])
+        last = session.run(stacked.last_output(found[1]))
+    np.testing.assert_array_equal(outputs, expected[0])
+    for state, other in zip(states, expected[1]):
+        np.testing.assert_array_equal(state, other)
+    np.testing.assert_array_equal(last, outputs[:, -1])
+    stack_names = ("cell_0/lstm_cell/kernel", "cell_1/gru_cell/candidate/bias")
+    assert {f"rnn/multi_rnn_cell/{name}" for name in stack_names} <= set(names)
+    assert len(names) == 6
+    assert stacked.state_size == ((NUM_UNITS, NUM_UNITS), 3)
+    assert stack([lower]) is lower and stack([lower, upper]).cells == [lower, upper]
+
+
+@pytest.mark.skipif(
+    not tf.VERSION.startswith("1."), reason="TensorFlow 2 has no tf.nn.rnn_cell"
+)
+def test_a_stack_is_tf1s_multi_rnn_cell():
+    cells = tf.nn.rnn_cell
+    theirs = cells.MultiRNNCell([cells.LSTMCell(NUM_UNITS), cells.LSTMCell(3)])
+    inputs = random_inputs()
+    results = []
+    for cell in (StackedCell([LSTMCell(NUM_UNITS), LSTMCell(3)]), theirs):
+        with tf.Graph().as_default():
+            placeholder = tf.placeholder(tf.float64, [None, None, INPUT_SIZE])
+            tf.nn.dynamic_rnn(cell, placeholder, dtype=tf.float64)
+            variables = tf.trainable_variables()
+            shapes = [v.shape.as_list() for v in variables]
+            names = [v.op.name for v in variables]
+        weights = [np.random.RandomState(i).randn(*s) for i, s in enumerate(shapes)]
+        outputs, _ = run_dynamic_rnn(cell, weights, inputs, tf.float64)
+        results.append((names, outputs))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
 @CELLS

@@ -1,17 +1,15 @@
-"""The graph's parts: seeded initial values, readout, loss, count, learning rate."""
-
-from argparse import Namespace
+"""The graph's parts: seeded initial values, readout, loss, count."""
 
 import numpy as np
 import pytest
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import (
+    INPUT_SCALES,
     Readout,
     count_correct,
     mean_cross_entropy,
     scale_pixels,
-    scheduled_learning_rate,
     seeded_graph,
 )
 
@@ -68,6 +66,17 @@ def test_pixels_are_scaled_to_the_unit_interval():
     scaled = run(lambda: scale_pixels(tf.constant([[0, 51, 255]], tf.uint8)))
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(scaled, np.float32([[0, 51, 255]]) / 255)
+
+
+def test_pixels_are_scaled_as_told(splits):
+    symmetric = run(lambda: scale_pixels(tf.constant([0, 255], tf.uint8), "symmetric"))
+    np.testing.assert_allclose(symmetric, [-1, 1], atol=1e-6)
+    # All 60,000, in float64.
+    images = np.concatenate([splits.validation.images, splits.train.images]) / 255
+    offset, scale = INPUT_SCALES["standard"]
+    assert (round(images.mean(), 4), round(images.std(), 4)) == (offset, scale)
+    standard = run(lambda: scale_pixels(tf.constant([0, 255], tf.uint8), "standard"))
+    np.testing.assert_allclose(standard, [-0.4242, 2.8215], atol=1e-4)
 
 
 @pytest.mark.parametrize("kernel_init", ["glorot", "uniform", "normal"])
@@ -131,17 +140,3 @@ def test_a_tie_is_not_counted_as_a_hit():
     logits = np.float32([[2, -1, 0], [0, 0, 3], [1, 1, 1], [1, 1, 1]])
     labels = np.int32([0, 1, 2, 0])
     assert run(lambda: count_correct(labels, logits)) == 2
-
-
-def test_learning_rate_follows_its_schedule():
-    config = Namespace(
-        schedule="exponential", learning_rate=0.5, decay_rate=0.9, decay_steps=100
-    )
-
-    def learning_rate(step):
-        return run(lambda: scheduled_learning_rate(config, tf.constant(step, tf.int64)))
-
-    for step in (0, 50, 100, 250):
-        assert learning_rate(step) == pytest.approx(0.5 * 0.9 ** (step / 100))
-    config.schedule = "constant"
-    assert learning_rate(250) == 0.5

@@ -18,7 +18,6 @@ from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, UserError
 from seqmnist.predicting.export import build_inference_graph, check_export_dir, export
 from seqmnist.reading import softmax
-from seqmnist.sequences import VIEWS
 
 # The attributes that TensorFlow 1.15.5 knows, of the ops that both TensorFlows make of
 # the inference graphs; taken from its op registry.
@@ -110,7 +109,7 @@ def network(parse):
         classifier = script.build_graph(config)
         session = tf.Session(graph=classifier.graph)
         session.run(classifier.init_op)
-        return classifier, session, VIEWS[config.view]
+        return classifier, session, config
 
     return build
 
@@ -131,10 +130,17 @@ def read_model(path):
 
 
 @EACH_SCRIPT
-@pytest.mark.parametrize("view", ["rows", "pixels"])
-def test_the_exported_graph_predicts_as_the_network_does(network, name, view):
-    classifier, session, a_view = network(name, "--view", view)
-    graph, signature = build_inference_graph(classifier, session, a_view)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--view", "rows"],
+        ["--view", "pixels"],
+        ["--view", "rows", "--permute", "--input-scale", "standard", "--layers", "2"],
+    ],
+)
+def test_the_exported_graph_predicts_as_the_network_does(network, name, options):
+    classifier, session, config = network(name, *options)
+    graph, signature = build_inference_graph(classifier, session, config)
     random = np.random.RandomState(0)
     for batch_size in (1, 7):
         images = random.randint(0, 256, [batch_size, 28, 28]).astype(np.uint8)
@@ -154,9 +160,9 @@ def test_another_process_loads_it_and_predicts_the_same(network, splits, tmp_pat
     np.save(str(tmp_path / "images.npy"), images)
     models, expected = [], []
     for name in NAMES:
-        classifier, session, view = network(name)
+        classifier, session, config = network(name)
         models.append(str(tmp_path / name))
-        difference = export(classifier, session, view, models[-1])
+        difference = export(classifier, session, config, models[-1])
         assert 0 <= difference < 1e-5
         logits = session.run(classifier.logits, {classifier.images: images})
         expected += [softmax(logits[:1]), softmax(logits)]
@@ -180,8 +186,8 @@ def test_it_holds_nothing_that_tensorflow_1_15_does_not_know(network, name, tmp_
 
 @EACH_SCRIPT
 def test_it_holds_nothing_of_the_training(network, name, tmp_path):
-    classifier, session, view = network(name)
-    export(classifier, session, view, str(tmp_path / "model"))
+    classifier, session, config = network(name)
+    export(classifier, session, config, str(tmp_path / "model"))
     model = read_model(tmp_path / "model")
     ops = [node.op for node in nodes(model.graph_def)]
     assert ops.count("Placeholder") == 1
@@ -254,7 +260,7 @@ def test_a_graph_that_computes_something_else_is_not_exported(
 ):
     arguments = network("train_rnn")
     monkeypatch.setattr(
-        seqmnist.predicting.export, "scale_pixels", lambda x: tf.cast(x, "float32")
+        seqmnist.predicting.export, "scale_pixels", lambda x, _: tf.cast(x, "float32")
     )
     with pytest.raises(RuntimeError, match="the exported graph's probabilities differ"):
         export(*arguments, str(tmp_path / "model"))
@@ -263,8 +269,8 @@ def test_a_graph_that_computes_something_else_is_not_exported(
 
 def test_the_readmes_command_runs_the_model(network, tmp_path):
     """saved_model_cli, as README.md has it, in a folder with a model of that name."""
-    classifier, session, view = network("train_rnn")
-    export(classifier, session, view, str(tmp_path / "model"))
+    classifier, session, config = network("train_rnn")
+    export(classifier, session, config, str(tmp_path / "model"))
     readme = (PROJECT_DIR / "README.md").read_text()
     make, run = re.search(
         r"```\n(python -c 'import numpy[^\n]*)\n(saved_model_cli (?:[^`]|\n)*)```",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from seqmnist import initial_weights
+from seqmnist import initial_weights, optimizer
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.sequences import VIEWS
@@ -43,9 +43,7 @@ def logits_after_loading(parse, name, path, images):
     classifier = network.script.build_graph(config)
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
-        initial_weights.load_weights(
-            str(path), tf.trainable_variables(), config.cell_name, session
-        )
+        initial_weights.load_weights(str(path), classifier, config.cell_name, session)
         return session.run(classifier.logits, {classifier.images: images})
 
 
@@ -110,7 +108,7 @@ def load_rnn(path, parse, *argv):
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
         variables = tf.trainable_variables()
-        initial_weights.load_weights(str(path), variables, config.cell_name, session)
+        initial_weights.load_weights(str(path), classifier, config.cell_name, session)
         return dict(zip([v.op.name for v in variables], session.run(variables)))
 
 
@@ -153,6 +151,42 @@ def test_a_cell_of_another_name_is_found(tmp_path, parse, weights):
         np.testing.assert_array_equal(
             found[f"rnn/{name}/bias"], weights["rnn/basic_rnn_cell/bias"]
         )
+
+
+def test_averages_are_taken_before_the_weights_they_are_of(tmp_path, parse, weights):
+    averages = {n: value + 1 for n, value in weights.items()}
+    saved = {n + optimizer.AVERAGE: value for n, value in averages.items()}
+    found = load_rnn(save(tmp_path, {**weights, **saved}), parse)
+    for key, value in averages.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_averages_start_from_the_weights(tmp_path, parse, weights):
+    script = reference.NETWORKS["rnn_rows"].script
+    config = parse(script, ["--units", "3", "--ema-decay", "0.9"])
+    classifier = script.build_graph(config)
+    path = save(tmp_path, weights)
+    with tf.Session(graph=classifier.graph) as session:
+        session.run(classifier.init_op)
+        initial_weights.load_weights(str(path), classifier, config.cell_name, session)
+        averages = session.run(classifier.average.variables)
+    for found, expected in zip(averages, weights.values()):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_layers_of_a_stack_are_told_apart(tmp_path, parse, weights):
+    """Under another scope than this suite's, as a notebook may have had it."""
+    generator = np.random.RandomState(0)
+    saved = {}
+    for layer, size in enumerate([28, 3]):
+        cell = f"model/rnn/multi_rnn_cell/cell_{layer}/basic_rnn_cell"
+        saved[f"{cell}/kernel"] = generator.randn(size + 3, 3).astype(np.float32)
+        saved[f"{cell}/bias"] = generator.randn(3).astype(np.float32)
+    saved.update({n: value for n, value in weights.items() if "dense" in n})
+    found = load_rnn(save(tmp_path, saved), parse, "--layers", "2")
+    for key, value in found.items():
+        expected = saved.get(key, saved.get(f"model/{key}"))
+        np.testing.assert_array_equal(value, expected)
 
 
 def test_a_bias_per_example_becomes_zeros(tmp_path, parse, weights):

@@ -127,7 +127,15 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--learning-rate", "nan"], "found 'nan'"),
         (["--learning-rate", "inf"], "found 'inf'"),
         (["--decay-rate", "1.1"], "expected a number above 0, at most 1"),
-        (["--decay-steps", "-1"], "expected a whole number of at least 1"),
+        (["--decay-steps", "-1"], "expected a whole number of at least 1, or all"),
+        (["--warmup-steps", "-1"], "expected a whole number of at least 0"),
+        (["--max-grad-norm", "0"], "above 0, at most 3.40282e+38, or none"),
+        (["--ema-decay", "1"], "found '1'; expected a number at least 0, below 1"),
+        (["--layers", "0"], "found '0'; expected a whole number from 1 to 16"),
+        (["--max-shift", "29"], "found '29'; expected a whole number from 0 to 28"),
+        (["--permute", "x"], "a whole number from 0 to 2147483647, or none"),
+        (["--bias-init", "ones"], "invalid choice: 'ones'"),
+        (["--schedule", "cosine", "--decay-rate", "0.5"], "with --schedule cosine"),
         (["--seed", "2147483648"], "expected a whole number from 0 to 2147483647"),
         (["--seed", "-1"], "found '-1'"),
         (["--steps", "1", "--epochs", "1"], "not allowed with argument"),
@@ -178,6 +186,19 @@ def test_only_the_lstm_has_a_forget_bias(parse, capsys):
         assert "only train_lstm.py has this one" in capsys.readouterr().err
 
 
+def test_a_basic_rnn_has_no_gates_to_be_biased(parse, capsys):
+    assert parse(train_gru_pixel, ["--bias-init", "uniform"]).bias_init == "uniform"
+    with pytest.raises(SystemExit):
+        parse(train_rnn, ["--bias-init", "uniform"])
+    assert "as a BasicRNN has no gates" in capsys.readouterr().err
+
+
+def test_permute_is_given_with_a_seed_or_without(parse):
+    assert parse(train_rnn, ["--permute", "--units", "3"]).permute == 92916
+    assert parse(train_rnn, ["--permute", "3"]).permute == 3
+    assert parse(train_rnn, ["--permute", "none"]).permute is None
+
+
 def test_a_split_named_twice_is_evaluated_once(parse):
     argv = ["--evaluate-splits", "test", "validation", "test"]
     assert parse(train_rnn, argv).evaluate_splits == ["test", "validation"]
@@ -211,18 +232,27 @@ def test_the_command_is_kept_as_it_was_typed(parse):
     assert config.command == "train_rnn.py --log-dir 'a folder' --seed 3"
 
 
+EXPONENTIAL = ["--schedule", "exponential", "--decay-steps"]
+
 # Every option that changes the graph or its initial values: another value must.
 GRAPH_OPTIONS = {
     "view": ["--view", "pixels"],
+    "permute": ["--permute"],
+    "input_scale": ["--input-scale", "symmetric"],
     "units": ["--units", "7"],
+    "layers": ["--layers", "2"],
+    "recurrent_init": ["--recurrent-init", "orthogonal"],
+    "bias_init": ["--bias-init", "chrono"],
     "forget_bias": ["--forget-bias", "0"],
     "cell_name": ["--cell-name", "other"],
     "readout_init": ["--readout-init", "normal"],
     "readout_bias": ["--readout-bias", "0.5"],
     "learning_rate": ["--learning-rate", "0.01"],
-    "schedule": ["--schedule", "exponential"],
-    "decay_rate": ["--schedule", "exponential", "--decay-rate", "0.5"],
-    "decay_steps": ["--schedule", "exponential", "--decay-steps", "3"],
+    "schedule": ["--schedule", "cosine", "--decay-steps", "5"],
+    "decay_rate": [*EXPONENTIAL, "100", "--decay-rate", "0.5"],
+    "decay_steps": [*EXPONENTIAL, "3"],
+    "warmup_steps": ["--warmup-steps", "5"],
+    "max_grad_norm": ["--max-grad-norm", "0.001"],
     "seed": ["--seed", "1"],
 }
 # The others, and the test that shows what they do.
@@ -231,6 +261,8 @@ OTHER_OPTIONS = {
     "preset": "test_presets_are_the_notebooks_settings",
     "data_dir": "test_scripts.test_data_dir_is_read",
     "validation_size": "test_mnist.test_validation_size_moves_the_border",
+    "max_shift": "test_training.test_max_shift_moves_what_is_trained_on",
+    "ema_decay": "test_training.test_the_average_is_what_is_evaluated",
     "init_checkpoint": "test_scripts.test_init_checkpoint_is_evaluated",
     "batch_size": "test_training.test_a_line_is_printed_per_report",
     "epochs": "test_training.test_a_line_is_printed_per_report",
@@ -268,7 +300,9 @@ def fingerprint(script, argv, parse):
 
 @pytest.mark.parametrize("name", GRAPH_OPTIONS)
 def test_options_of_the_graph_reach_it(name, parse):
-    base = ["--schedule", "exponential"] if name.startswith("decay") else []
+    base = []
+    if name.startswith("decay"):
+        base = [*EXPONENTIAL, "100"]
     before = fingerprint(train_lstm, base, parse)
     after = fingerprint(train_lstm, GRAPH_OPTIONS[name], parse)
     assert before == fingerprint(train_lstm, base, parse)

@@ -100,6 +100,21 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
         shutil.rmtree(folder)
 
 
+def test_a_run_with_all_that_may_be_added_is_resumed_too(
+    argv, stop_after, monkeypatch, tmp_path
+):
+    """Averages are saved with the weights; shifts and schedule follow from the step."""
+    argv = [
+        *argv,
+        *("--max-shift", "2", "--permute", "--schedule", "cosine", "--layers", "2"),
+        *("--warmup-steps", "9", "--max-grad-norm", "0.3", "--ema-decay", "0.9"),
+    ]
+    expected = untouched("train_lstm", argv, tmp_path)
+    folder = stopped("train_lstm", argv, 16, stop_after, monkeypatch, tmp_path)
+    assert main("train_lstm", ["--resume", str(folder)]) == 0
+    assert differences(expected, fingerprint(folder)) == []
+
+
 def test_it_may_be_stopped_many_times(argv, stop_after, monkeypatch, tmp_path, capsys):
     expected = untouched("train_lstm", argv, tmp_path)
     folder = stopped("train_lstm", argv, 3, stop_after, monkeypatch, tmp_path)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from seqmnist import tf1 as tf
-from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.sequences import PERMUTATION_SEED, VIEWS, as_sequences, permutation
 
 IMAGES = np.arange(3 * 784, dtype=np.int32).reshape(3, 28, 28)
 
 
-def sequences_of(images, view):
+def sequences_of(images, view, permute=None):
     with tf.Graph().as_default(), tf.Session() as session:
         placeholder = tf.placeholder(tf.int32, [None, 28, 28])
-        sequences = as_sequences(placeholder, VIEWS[view])
+        sequences = as_sequences(placeholder, VIEWS[view], permute)
         return sequences, session.run(sequences, {placeholder: images})
 
 
@@ -26,6 +26,19 @@ def test_pixels_are_read_left_to_right_then_down():
     assert sequences.shape == (3, 784, 1)
     assert sequences[2, 30, 0] == IMAGES[2, 1, 2]
     assert (np.diff(sequences[:, :, 0]) == 1).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_permuted_pixels_are_the_fields_usual_ones(view):
+    """np.random.RandomState(92916).permutation(784), on NumPy 1.18 and 2.4 alike."""
+    order = permutation(PERMUTATION_SEED)
+    assert order[:5].tolist() == [319, 576, 323, 107, 355]
+    assert sorted(order) == list(range(784))
+    _, sequences = sequences_of(IMAGES, view, PERMUTATION_SEED)
+    for sequence, image in zip(sequences, IMAGES):
+        np.testing.assert_array_equal(sequence.ravel(), image.ravel()[order])
+    _, others = sequences_of(IMAGES, view, 1)
+    assert (others != sequences).any()
 
 
 @pytest.mark.parametrize("view", VIEWS)

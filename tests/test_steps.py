@@ -57,6 +57,15 @@ def trained(script, argv, num_steps, parse, small_data):
         ["--view", "rows", "--units", "90", "--batch-size", "91"],
         ["--view", "pixels", "--units", "40", "--batch-size", "101"],
         ["--view", "rows", "--units", "3", "--batch-size", "1"],
+        [
+            *("--view", "rows", "--units", "90", "--batch-size", "91", "--permute"),
+            *("--input-scale", "standard", "--recurrent-init", "orthogonal"),
+            *("--max-grad-norm", "0.5", "--warmup-steps", "5", "--ema-decay", "0.8"),
+        ],
+        [
+            *("--view", "pixels", "--units", "5", "--batch-size", "10", "--permute"),
+            *("--max-grad-norm", "0.1", "--ema-decay", "0.5"),
+        ],
     ],
 )
 def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monkeypatch):

@@ -1,5 +1,7 @@
 """The loop: what it counts, keeps and repeats."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,11 @@ import train_lstm
 import train_rnn
 from seqmnist import mnist, trainer, training
 from seqmnist import tf1 as tf
+from seqmnist.checkpoints import Checkpoints, Variables
 from seqmnist.errors import UserError
+from seqmnist.optimizer import averaged_weights
 from seqmnist.run_log import read_metrics
+from seqmnist.sequences import permutation
 from seqmnist.steps import PlainSteps, make_steps
 
 SCRIPTS = {
@@ -95,6 +100,58 @@ def test_training_learns(run):
     assert train[0]["accuracy"] < 0.6 < 0.9 < train[-1]["accuracy"]
     assert result.test_accuracy > 0.6
     assert result.test_correct == f"{round(result.test_accuracy * 130)}/130"
+
+
+def test_max_shift_moves_what_is_trained_on(run):
+    argv = ["--view", "rows", "--steps", "3", "--report-every", "1"]
+    expected, found = (run(train_rnn, *argv, *more)[2] for more in ([], SHIFTED))
+    assert [row["loss"] for row in found if row["split"] == "train"] != [
+        row["loss"] for row in expected if row["split"] == "train"
+    ]
+
+
+SHIFTED = ["--max-shift", "3"]
+
+
+def test_the_average_is_what_is_evaluated(run, tmp_path, parse):
+    """During the training, in the end, and in all that is made of it."""
+    argv = ["--view", "rows", "--steps", "8", "--evaluate-every", "4", "--summaries"]
+    argv += ["all", "--evaluate-splits", "test", "--ema-decay", "0.6", "--predict", "0"]
+    result, config, rows = run(train_rnn, *argv, "--learning-rate", "0.01")
+    classifier = train_rnn.build_graph(config)
+    test = mnist.load_splits(config.data_dir, 20).test
+    checkpoints = Checkpoints(tmp_path / "train_rnn" / result.run)
+    with tf.Session(graph=classifier.graph) as session:
+        losses = []
+        Variables(classifier.graph, session).restore(checkpoints.newest()[0])
+        feed = {classifier.images: test.images, classifier.labels: test.labels}
+        losses.append(session.run(classifier.loss, feed))
+        with averaged_weights(classifier, session):
+            losses.append(session.run(classifier.loss, feed))
+            logits = session.run(classifier.logits, feed)
+    assert abs(losses[0] - losses[1]) > 1e-3
+    assert result.test_loss == pytest.approx(losses[1], rel=1e-5)
+    assert rows[-1]["split"] == "test"
+    assert float(rows[-1]["loss"]) == pytest.approx(losses[1], rel=1e-5)
+    lines = (checkpoints.folder.parent / "predictions.csv").read_text().splitlines()
+    assert [int(line.split(",")[2]) for line in lines[1:]] == logits.argmax(1).tolist()
+
+
+def test_a_schedule_of_the_whole_run_knows_its_length(run, tmp_path):
+    argv = ["--view", "rows", "--epochs", "2", "--schedule", "cosine"]
+    result, _, _ = run(train_rnn, *argv)
+    folder = tmp_path / "train_rnn" / result.run
+    assert json.loads((folder / "config.json").read_text())["decay_steps"] == 24
+
+
+def test_the_permutation_is_saved_with_the_run(run, tmp_path):
+    argv = ["--view", "rows", "--steps", "1"]
+    for more, expected in (([], None), (["--permute", "7"], permutation(7))):
+        result, _, _ = run(train_rnn, *argv, *more)
+        file = tmp_path / "train_rnn" / result.run / "permutation.txt"
+        assert file.exists() == bool(more)
+        if more:
+            np.testing.assert_array_equal(np.loadtxt(str(file), int), expected)
 
 
 def test_rows_come_at_the_steps_that_were_asked_for(run):

@@ -19,6 +19,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -30,7 +31,7 @@ from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
 from seqmnist.mnist import IMAGE_SHAPE
 from seqmnist.paths import shown
 from seqmnist.reading import softmax
-from seqmnist.sequences import View, as_sequences
+from seqmnist.sequences import VIEWS, as_sequences
 
 SIGNATURE = "serving_default"
 TAG = "serve"
@@ -69,13 +70,13 @@ def check_export_dir(path: str) -> None:
             )
 
 
-def export(classifier: Any, session: Any, view: View, path: str) -> float:
+def export(classifier: Any, session: Any, config: Namespace, path: str) -> float:
     """Writes the SavedModel, in one piece: it is there when it is whole and right.
 
     Args:
         classifier: the `Classifier` of the network.
         session: with its weights.
-        view: how the network reads an image.
+        config: the run's, with `view`, `permute` and `input_scale`.
         path: the folder to make; one that exists must be empty.
 
     Returns:
@@ -88,7 +89,7 @@ def export(classifier: Any, session: Any, view: View, path: str) -> float:
         RuntimeError: the exported graph computes something else than the network.
     """
     check_export_dir(path)
-    graph, signature = build_inference_graph(classifier, session, view)
+    graph, signature = build_inference_graph(classifier, session, config)
     difference = _compare(classifier, session, graph, signature)
     if not difference <= TOLERANCE:
         raise RuntimeError(
@@ -108,7 +109,9 @@ def export(classifier: Any, session: Any, view: View, path: str) -> float:
     return difference
 
 
-def build_inference_graph(classifier: Any, session: Any, view: View) -> tuple[Any, Any]:
+def build_inference_graph(
+    classifier: Any, session: Any, config: Namespace
+) -> tuple[Any, Any]:
     """Builds the graph from images to probabilities, its weights constants.
 
     `build_graph`'s own has more in it: where TensorFlow 2 differentiates a loop, the
@@ -117,7 +120,7 @@ def build_inference_graph(classifier: Any, session: Any, view: View) -> tuple[An
     Args:
         classifier: the `Classifier` of the network.
         session: with its weights.
-        view: how the network reads an image.
+        config: the run's, with `view`, `permute` and `input_scale`.
 
     Returns:
         The `tf.Graph`, and the `SignatureDef` with the names of its tensors.
@@ -133,7 +136,8 @@ def build_inference_graph(classifier: Any, session: Any, view: View) -> tuple[An
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, *IMAGE_SHAPE], "images")
         with tf.variable_scope(tf.get_variable_scope(), custom_getter=constant):
-            inputs = scale_pixels(as_sequences(images, view))
+            sequences = as_sequences(images, VIEWS[config.view], config.permute)
+            inputs = scale_pixels(sequences, config.input_scale)
             with tf.name_scope("cell"):
                 outputs, _ = tf.nn.dynamic_rnn(
                     classifier.cell, inputs, dtype=tf.float32

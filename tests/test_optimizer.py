@@ -1,0 +1,142 @@
+"""How the weights change: schedules, clipping, running averages."""
+
+from argparse import Namespace
+
+import numpy as np
+import pytest
+
+import train_lstm
+from seqmnist import mnist
+from seqmnist import tf1 as tf
+from seqmnist.batches import training_batches
+from seqmnist.optimizer import (
+    apply_gradients,
+    averaged_weights,
+    scheduled_learning_rate,
+)
+from seqmnist.steps import make_steps
+
+CONFIG = {"learning_rate": 0.5, "warmup_steps": 0}
+
+
+def learning_rates(steps, **options):
+    """The learning rates of the updates after so many steps."""
+    config = Namespace(**{**CONFIG, **options})
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.placeholder(tf.int64, [])
+        learning_rate = scheduled_learning_rate(config, step)
+        return [session.run(learning_rate, {step: value}) for value in steps]
+
+
+def test_a_constant_learning_rate_is_constant():
+    assert learning_rates([0, 250], schedule="constant") == [0.5, 0.5]
+
+
+def test_an_exponential_one_decays_with_the_steps():
+    steps = np.array([0, 50, 100, 250])
+    found = learning_rates(
+        steps, schedule="exponential", decay_rate=0.9, decay_steps=100
+    )
+    np.testing.assert_allclose(found, 0.5 * 0.9 ** (steps / 100), rtol=1e-6)
+
+
+def test_a_cosine_falls_to_zero_and_stays_there():
+    steps = [0, 25, 50, 75, 100, 130]
+    found = learning_rates(steps, schedule="cosine", decay_steps=100)
+    expected = 0.25 + 0.25 * np.cos(np.pi * np.minimum(steps, 100) / 100)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_warmup_rises_to_the_schedule(schedule):
+    steps = np.array([0, 4, 9, 10, 50])
+    options = {"schedule": schedule, "decay_steps": 100}
+    found = learning_rates(steps, warmup_steps=10, **options)
+    factors = np.minimum(1, (steps + 1) / 10)
+    np.testing.assert_allclose(found, factors * learning_rates(steps, **options))
+    assert found[0] == pytest.approx(0.05)
+
+
+@pytest.fixture
+def train(parse, small_data):
+    """Trains some steps; returns updates, weights after each of them, and averages."""
+
+    def train_for(num_steps, *argv):
+        argv = ["--units", "5", "--batch-size", "50", *argv]
+        config = parse(train_lstm, argv)
+        classifier = train_lstm.build_graph(config)
+        steps = make_steps(classifier, config)
+        train = mnist.load_splits(small_data, 20).train
+        updates, history = [], []
+        with tf.Session(graph=classifier.graph, config=steps.session_config) as session:
+            session.run(classifier.init_op)
+            steps.initialize(session)
+            weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+            history.append(session.run(weights))
+            for batch in training_batches(train, 50, 0, num_steps):
+                updates += steps.update(session, [batch])
+                history.append(session.run(weights))
+            averages = None
+            if classifier.average is not None:
+                averages = session.run(classifier.average.variables)
+                with averaged_weights(classifier, session):
+                    within = session.run(weights)
+                    with averaged_weights(classifier, session):
+                        pass
+                    np.testing.assert_equal(session.run(weights), within)
+                np.testing.assert_equal(within, averages)
+                np.testing.assert_equal(session.run(weights), history[-1])
+        return updates, history, averages
+
+    return train_for
+
+
+BOTH_PATHS = pytest.mark.parametrize("recurrence", ["auto", "plain"])
+
+
+@BOTH_PATHS
+def test_the_average_follows_its_recursion(recurrence, train):
+    """In float64, from the weights after each update; and it is what is exchanged."""
+    argv = ["--recurrence", recurrence, "--learning-rate", "0.01"]
+    _, history, averages = train(12, *argv, "--ema-decay", "0.5")
+    expected = [value.astype(np.float64) for value in history[0]]
+    for step, weights in enumerate(history[1:]):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = [decay * a + (1 - decay) * w for a, w in zip(expected, weights)]
+    for found, value, last in zip(averages, expected, history[-1]):
+        np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
+        assert np.abs(found - last).max() > 1e-4
+
+
+@BOTH_PATHS
+def test_the_average_leaves_the_training_as_it_is(recurrence, train):
+    argv = ["--recurrence", recurrence, "--learning-rate", "0.01"]
+    _, expected, none = train(6, *argv)
+    _, found, _ = train(6, *argv, "--ema-decay", "0.9")
+    assert none is None
+    for value, other in zip(found[-1], expected[-1]):
+        np.testing.assert_allclose(value, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("max_grad_norm, factor", [(None, 1), (6.0, 1), (0.5, 0.1)])
+def test_gradients_are_clipped_by_the_norm_of_all_together(max_grad_norm, factor):
+    """Gradients (3, 0) and 4: their norm is 5, told as it was before."""
+    config = Namespace(**CONFIG, schedule="constant", max_grad_norm=max_grad_norm)
+    gradients = [np.float32([3, 0]), np.float32([4])]
+    with tf.Graph().as_default(), tf.Session() as session:
+        weights = [
+            tf.get_variable(n, initializer=0 * g) for n, g in zip("ab", gradients)
+        ]
+        global_step = tf.train.get_or_create_global_step()
+        step = apply_gradients(
+            config,
+            tf.train.GradientDescentOptimizer(1.0),
+            None,
+            [(tf.constant(g), w) for g, w in zip(gradients, weights)],
+            global_step,
+        )
+        session.run(tf.global_variables_initializer())
+        assert session.run(step)[1:] == (0.5, 5.0)
+        for weight, gradient in zip(session.run(weights), gradients):
+            np.testing.assert_allclose(weight, -factor * gradient, rtol=1e-6)
+        assert session.run(global_step) == 1
