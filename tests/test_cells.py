@@ -221,13 +221,20 @@ def test_a_stack_reads_the_outputs_of_the_cell_below():
 )
 def test_a_stack_is_tf1s_multi_rnn_cell():
     cells = tf.nn.rnn_cell
-    theirs = cells.MultiRNNCell([cells.LSTMCell(NUM_UNITS), cells.LSTMCell(3)])
+
+    def theirs():
+        return cells.MultiRNNCell([cells.LSTMCell(NUM_UNITS), cells.LSTMCell(3)])
+
+    def ours():
+        return StackedCell([LSTMCell(NUM_UNITS), LSTMCell(3)])
+
     inputs = random_inputs()
     results = []
-    for cell in (StackedCell([LSTMCell(NUM_UNITS), LSTMCell(3)]), theirs):
+    for make in (ours, theirs):  # a cell of TF1's serves one graph only
+        cell = make()
         with tf.Graph().as_default():
             placeholder = tf.placeholder(tf.float64, [None, None, INPUT_SIZE])
-            tf.nn.dynamic_rnn(cell, placeholder, dtype=tf.float64)
+            tf.nn.dynamic_rnn(make(), placeholder, dtype=tf.float64)
             variables = tf.trainable_variables()
             shapes = [v.shape.as_list() for v in variables]
             names = [v.op.name for v in variables]
