@@ -22,10 +22,11 @@ shapes.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Callable, Sequence
 
 from seqmnist import tf1 as tf
-from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell
+from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell, StackedCell
 
 # More pre-activations than this do not stay in a core's cache with the rest of the
 # history: from 1.2 million on, the pixel network was measured faster in `UnitsMajor`.
@@ -73,14 +74,15 @@ class Recurrence:
         self.batch_size = batch_size
         self.input_size = input_size
         self.num_units = cell.num_units
-        self.equations = EQUATIONS[type(cell)](cell, self)
+        self.equations = make_equations(cell, self)
 
     def make_scratch(self, name: str) -> list[Any]:
         """Makes the variables that hold the history between forward and backward pass.
 
         Their first time step stays zero: it stands for the initial state.
         """
-        return self._variables(name + "_saved", self.time_steps + 1, self._saved_sizes)
+        sizes = self.equations.saved_sizes
+        return self._variables(name + "_saved", self.time_steps + 1, sizes)
 
     def final_output(self, weights: Tensors, inputs: Any) -> Any:
         """Reads the sequences.
@@ -120,7 +122,7 @@ class Recurrence:
         """
         product = self._forward_product(weights, inputs)
         num_states = self.equations.num_states
-        variables = scratch[: len(self._saved_sizes)]
+        variables = scratch[: len(self.equations.saved_sizes)]
 
         def step(t, *loop):
             before, history = loop[:num_states], loop[num_states:]
@@ -178,12 +180,6 @@ class Recurrence:
         shift = self._per_gate([scale * shift for scale, shift in gates])
         return [scale * tf.tanh(scale * z + shift) + (1 - scale)]
 
-    @property
-    def _saved_sizes(self):
-        """What the forward pass saves per time step, in multiples of the units."""
-        num_gates, num_others = self.equations.saved
-        return [*(self.sizes(num_gates) if num_gates else []), *[1] * num_others]
-
     def _shape(self, multiple):
         """The shape of so many times the units at one time step."""
         raise NotImplementedError
@@ -209,10 +205,18 @@ class Recurrence:
         return [tf.zeros(self._shape(1), self.dtype)] * self.equations.num_states
 
     def _kernels(self, weights):
-        """Each kernel's rows for the inputs, its rows for the units, and its bias."""
+        """Each kernel's rows for the inputs, its rows for the units, and its bias.
+
+        The first are `None` where a kernel does not read the inputs.
+        """
+        kernels = list(zip(weights[::2], weights[1::2]))
+        reading = self.equations.num_reading
         return [
-            (kernel[: self.input_size], kernel[self.input_size :], bias)
-            for kernel, bias in zip(weights[::2], weights[1::2])
+            *[
+                (w[: self.input_size], w[self.input_size :], b)
+                for w, b in kernels[:reading]
+            ],
+            *[(None, w, b) for w, b in kernels[reading:]],
         ]
 
     def _per_gate(self, values):
@@ -272,18 +276,22 @@ class BatchMajor(Recurrence):
                 tf.matmul(inputs, of_inputs), [self.time_steps, self.batch_size, -1]
             )
             for of_inputs, _, _ in kernels
+            if of_inputs is not None
         ]
 
         def product(t, k, h):
-            _, of_units, bias = kernels[k]
-            return tf.gather(from_inputs[k], t) + (tf.matmul(h, of_units) + bias)
+            of_inputs, of_units, bias = kernels[k]
+            from_units = tf.matmul(h, of_units) + bias
+            if of_inputs is None:
+                return from_units
+            return tf.gather(from_inputs[k], t) + from_units
 
         return product
 
     def _gradients(self, weights, inputs, history, d_state, scratch):
         sizes = [self.sizes(gates) for gates in self.equations.gates]
         num_states = self.equations.num_states
-        variables = scratch[len(self._saved_sizes) :]
+        variables = scratch[len(self.equations.saved_sizes) :]
         coefficients = self._coefficients(history)
         back_product = self._back_product(weights)
 
@@ -308,8 +316,11 @@ class BatchMajor(Recurrence):
         before = self.equations.after(history)
         gradients = []
         dz = tf.nest.pack_sequence_as(sizes, list(arrays))
-        for operand, blocks in zip(self.equations.operands(saved, before), dz):
-            operand = _flat(tf.concat([inputs, operand], 2))
+        operands = self.equations.operands(saved, before)
+        for k, (operand, blocks) in enumerate(zip(operands, dz)):
+            if k < self.equations.num_reading:
+                operand = tf.concat([inputs, operand], 2)
+            operand = _flat(operand)
             products = [tf.matmul(operand, block, transpose_a=True) for block in blocks]
             sums = [tf.reduce_sum(block, 0) for block in blocks]
             gradients += [tf.concat(products, 1), tf.concat(sums, 0)]
@@ -368,17 +379,28 @@ class UnitsMajor(Recurrence):
     def _forward_product(self, weights, inputs):
         inputs = self._inputs_and_one(inputs)
         kernels = self._kernels(weights)
-        of_inputs = [tf.transpose(tf.concat([w, b[None]], 0)) for w, _, b in kernels]
         of_units = [tf.transpose(w) for _, w, _ in kernels]
-        return lambda t, k, h: (
-            tf.matmul(of_units[k], h) + tf.matmul(of_inputs[k], tf.gather(inputs, t))
-        )
+        of_inputs = [
+            b[:, None] if w is None else tf.transpose(tf.concat([w, b[None]], 0))
+            for w, _, b in kernels
+        ]
+
+        def product(t, k, h):
+            from_units = tf.matmul(of_units[k], h)
+            if kernels[k][0] is None:
+                return from_units + of_inputs[k]
+            return from_units + tf.matmul(of_inputs[k], tf.gather(inputs, t))
+
+        return product
 
     def _gradients(self, weights, inputs, history, d_state, scratch):
         inputs = self._inputs_and_one(inputs)
+        one = tf.ones([1, self.batch_size], self.dtype)
+        reading = self.equations.num_reading
+        kernels = self._kernels(weights)
         of_units = [
             tf.split(w, gates, 1)
-            for (_, w, _), gates in zip(self._kernels(weights), self.equations.gates)
+            for (_, w, _), gates in zip(kernels, self.equations.gates)
         ]
         num_states = self.equations.num_states
 
@@ -393,18 +415,23 @@ class UnitsMajor(Recurrence):
                 self.equations.coefficients(saved, before),
                 d_after,
             )
+            operands = self.equations.operands(saved, before)
             terms = [
                 tf.matmul(gate, factor, transpose_b=True)
-                for operand, gates in zip(self.equations.operands(saved, before), dz)
+                for k, (operand, gates) in enumerate(zip(operands, dz))
                 for gate in gates
-                for factor in (tf.gather(inputs, t), operand)
+                for factor in (tf.gather(inputs, t) if k < reading else one, operand)
             ]
             return [t - 1, *d_before, *[a + b for a, b in zip(sums, terms)]]
 
         sums = [
             tf.zeros([self.num_units, columns], self.dtype)
-            for _ in range(sum(self.equations.gates))
-            for columns in (self.input_size + 1, self.num_units)
+            for k, gates in enumerate(self.equations.gates)
+            for _ in range(gates)
+            for columns in (
+                self.input_size + 1 if k < reading else 1,
+                kernels[k][1].shape[0],
+            )
         ]
         _, *loop = tf.while_loop(
             lambda t, *_: t >= 0, step, [self.time_steps - 1, *d_state, *sums]
@@ -423,7 +450,8 @@ def make_recurrence(
     cell: Any, time_steps: int, batch_size: int, input_size: int, dtype: Any = None
 ) -> Recurrence:
     """Chooses the layout for a recurrence's sizes; see `Recurrence`."""
-    num_gates = sum(EQUATIONS[type(cell)].gates)
+    cells = layers_of(cell)
+    num_gates = sum(EQUATIONS[type(cells[0])].gates) * len(cells)
     hoisted = time_steps * batch_size * num_gates * cell.num_units
     layout = BatchMajor if hoisted <= MAX_HOISTED else UnitsMajor
     return layout(cell, time_steps, batch_size, input_size, dtype)
@@ -443,6 +471,9 @@ class Equations:
         gates: gates per kernel.
         saved: what the forward pass saves: so many gates, and so many other tensors.
         num_states: tensors of the state; the last one is the output.
+        num_reading: kernels that read the inputs, the first ones; all of them, but for
+            a stack.
+        saved_sizes: the sizes of what is saved, in multiples of the units.
     """
 
     gates: tuple[int, ...]
@@ -451,6 +482,10 @@ class Equations:
 
     def __init__(self, cell: Any, layout: Recurrence) -> None:
         self.layout = layout
+        self.num_reading = len(self.gates)
+        num_gates, num_others = self.saved
+        of_gates = layout.sizes(num_gates) if num_gates else []
+        self.saved_sizes = [*of_gates, *[1] * num_others]
 
     def forward(self, product: Callable, state: Tensors) -> tuple[Tensors, Tensors]:
         """One time step.
@@ -609,11 +644,127 @@ class GRUEquations(Equations):
         return [dh], [dz_gates, dz_candidate]
 
 
+class StackEquations(Equations):
+    """Cells on top of one another, of one kind and size, as in `StackedCell`.
+
+    The operand of an upper cell's kernel is what comes from below, and the cell's own.
+    """
+
+    def __init__(self, cell, layout):
+        self.layout = layout
+        self.layers = [make_equations(layer, layout) for layer in cell.cells]
+        self.gates = tuple(n for layer in self.layers for n in layer.gates)
+        self.num_reading = self.layers[0].num_reading
+        self.num_states = sum(layer.num_states for layer in self.layers)
+        self.saved_sizes = [n for layer in self.layers for n in layer.saved_sizes]
+
+    def forward(self, product, state):
+        states: list[Any] = []
+        saved: list[Any] = []
+        below: list[Any] = []
+        for n, (layer, before) in enumerate(zip(self.layers, self._states(state))):
+            after, kept = layer.forward(self._above(below, product, n), before)
+            states, saved, below = [*states, *after], [*saved, *kept], [after[-1]]
+        return states, saved
+
+    def after(self, saved):
+        return [
+            state
+            for layer, kept in zip(self.layers, self._saved(saved))
+            for state in layer.after(kept)
+        ]
+
+    def operands(self, saved, before):
+        operands: list[Any] = []
+        below: list[Any] = []
+        for layer, kept, state in zip(
+            self.layers, self._saved(saved), self._states(before)
+        ):
+            for operand in layer.operands(kept, state):
+                operands.append(tf.concat([*below, operand], self.layout.axis))
+            below = [layer.after(kept)[-1]]
+        return operands
+
+    def coefficients(self, saved, before):
+        return [
+            layer.coefficients(kept, state)
+            for layer, kept, state in zip(
+                self.layers, self._saved(saved), self._states(before)
+            )
+        ]
+
+    def backward(self, product, coefficients, d_state):
+        d_before: list[Any] = []
+        dz: list[Any] = []
+        from_above: list[Any] = []
+        d_states = self._states(d_state)
+        for n in reversed(range(len(self.layers))):
+            *others, d_output = d_states[n]
+            below: list[Any] = []
+            d_layer, dz_layer = self.layers[n].backward(
+                self._below(below, product, n),
+                coefficients[n],
+                [*others, tf.add_n([d_output, *from_above])],
+            )
+            d_before, dz, from_above = [*d_layer, *d_before], [*dz_layer, *dz], below
+        return d_before, dz
+
+    def _above(self, below, product, layer):
+        """A layer's product, with what comes from below in front of its operand."""
+        first = layer * self.num_reading
+        axis = self.layout.axis
+        return lambda k, h: product(first + k, tf.concat([*below, h], axis))
+
+    def _below(self, below, product, layer):
+        """A layer's product backwards; adds the gradient of what came from below."""
+
+        def layer_product(k, dz):
+            gradient = product(layer * self.num_reading + k, dz)
+            if not layer:
+                return gradient
+            of_below, of_own = tf.split(gradient, 2, self.layout.axis)
+            below.append(of_below)
+            return of_own
+
+        return layer_product
+
+    def _states(self, tensors):
+        """Tensors of the states, for each layer."""
+        return self._split(tensors, [layer.num_states for layer in self.layers])
+
+    def _saved(self, tensors):
+        """Tensors of what was saved, for each layer."""
+        return self._split(tensors, [len(layer.saved_sizes) for layer in self.layers])
+
+    def _split(self, tensors, counts):
+        """A list of tensors cut into lists of so many."""
+        rest = iter(tensors)
+        return [list(itertools.islice(rest, count)) for count in counts]
+
+
 EQUATIONS = {
     BasicRNNCell: BasicRNNEquations,
     LSTMCell: LSTMEquations,
     GRUCell: GRUEquations,
 }
+
+
+def layers_of(cell: Any) -> list[Any]:
+    """The cells of a stack, or the cell itself."""
+    return list(cell.cells) if isinstance(cell, StackedCell) else [cell]
+
+
+def has_equations(cell: Any) -> bool:
+    """Whether a cell has a fast path."""
+    kinds = {(type(layer), layer.num_units) for layer in layers_of(cell)}
+    return len(kinds) == 1 and next(iter(kinds))[0] in EQUATIONS
+
+
+def make_equations(cell: Any, layout: Recurrence) -> Equations:
+    """The equations of a cell."""
+    if isinstance(cell, StackedCell):
+        return StackEquations(cell, layout)
+    return EQUATIONS[type(cell)](cell, layout)
 
 
 def _at(product, t):

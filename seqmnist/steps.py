@@ -23,7 +23,7 @@ from seqmnist.classifier import (
 )
 from seqmnist.errors import UserError
 from seqmnist.optimizer import apply_gradients
-from seqmnist.recurrence import EQUATIONS, make_recurrence
+from seqmnist.recurrence import has_equations, make_recurrence
 from seqmnist.sequences import VIEWS, as_sequences
 
 # A part of a batch with fewer values per time step is not worth a core of its own.
@@ -334,7 +334,7 @@ def _obstacle(cell):
     """Why the fast path cannot run, or `None`."""
     if int(tf.VERSION.split(".")[0]) < 2:
         return f"TensorFlow {tf.VERSION} does not compile functions"
-    if type(cell) not in EQUATIONS:
+    if not has_equations(cell):
         return f"{type(cell).__name__} has no fast path"
     try:
         with tf.Graph().as_default(), tf.Session(config=_session_config()) as session:

@@ -5,12 +5,15 @@ import pytest
 
 from seqmnist import recurrence
 from seqmnist import tf1 as tf
-from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell
+from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell, StackedCell
 
 CELLS = {
     "rnn": lambda units: BasicRNNCell(units),
     "lstm": lambda units: LSTMCell(units, forget_bias=0.7),
     "gru": lambda units: GRUCell(units),
+    "2 rnn": lambda units: StackedCell([BasicRNNCell(units) for _ in range(2)]),
+    "3 lstm": lambda units: StackedCell([LSTMCell(units) for _ in range(3)]),
+    "2 gru": lambda units: StackedCell([GRUCell(units) for _ in range(2)]),
 }
 LAYOUTS = {
     "batch-major": (recurrence.BatchMajor, False),
@@ -45,7 +48,7 @@ class Network:
         _, state = tf.nn.dynamic_rnn(
             self.cell, tf.constant(self.inputs), dtype=tf.float64
         )
-        self.plain_output = state[-1] if cell == "lstm" else state
+        self.plain_output = self.cell.last_output(state)
         self.variables = tf.trainable_variables()
         self.plain_gradients = tf.gradients(
             tf.reduce_sum(self.plain_output * self.direction), self.variables
@@ -99,7 +102,7 @@ def test_outputs_and_gradients_are_those_of_the_plain_equations(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_gradients_agree_with_central_differences(cell, layout, network):
     network = network(cell, layout, (3, 2, 2, 3))
     session, step = network.session, 1e-5
