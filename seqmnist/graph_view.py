@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from seqmnist.optimizer import AVERAGE
+
 # A variable's name says where a checkpoint keeps it, as in TF1, not where the script
 # makes it. So the picture shows variables, and what initializes them, in the box in
-# which they are used, Adam's slots and the step in the optimizer's.
+# which they are used: Adam's slots, averages and the step in the optimizer's.
 BOXES = (
-    (re.compile(r"global_step(/|$)|.*/Adam(_1)?(/|$)"), "optimizer"),
+    (
+        re.compile(rf"global_step(/|$)|.*(/Adam|/Adam_1|{AVERAGE})(/|$)"),
+        "optimizer",
+    ),
     (re.compile(r"rnn/"), "cell"),
     (re.compile(r"dense/"), "readout"),
 )

@@ -96,19 +96,21 @@ class WeightAverage:
 
     def decay_after(self, step: Any) -> Any:
         """d, float32 scalar, for the update after so many."""
-        step = tf.cast(step, tf.float32)
-        return tf.minimum(self.decay, (1 + step) / (10 + step))
+        with tf.name_scope("average"):
+            step = tf.cast(step, tf.float32)
+            return tf.minimum(self.decay, (1 + step) / (10 + step))
 
     def update(self, weights: Sequence[Any], decay: Any) -> Any:
         """The op that moves the averages towards what the weights are when it runs."""
-        assignments = [
-            tf.assign(
-                average,
-                decay * average.read_value() + (1 - decay) * weight.read_value(),
-            )
-            for average, weight in zip(self.variables, weights)
-        ]
-        return tf.group(*assignments)
+        with tf.name_scope("average"):
+            assignments = [
+                tf.assign(
+                    average,
+                    decay * average.read_value() + (1 - decay) * weight.read_value(),
+                )
+                for average, weight in zip(self.variables, weights)
+            ]
+            return tf.group(*assignments)
 
 
 def average_weights(config: Namespace) -> WeightAverage | None:

@@ -4,6 +4,7 @@ import pytest
 from scripts import NAMES
 
 from seqmnist.graph_view import SCOPES, readable
+from seqmnist.optimizer import AVERAGE
 
 
 def node(graph_def, name, *inputs, place=None):
@@ -43,17 +44,21 @@ def test_variables_are_shown_where_they_are_used():
     assert graph_def.node[1].name == "rnn/gru_cell/gates/kernel"  # as it was
 
 
+@pytest.mark.parametrize("more", [[], ["--layers", "2", "--ema-decay", "0.9"]])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scripts_graph_is_whole(name, parse):
+def test_a_scripts_graph_is_whole(name, more, parse):
     """All in the script's boxes, no two nodes of a name, every input there."""
     import importlib
 
     script = importlib.import_module(name)
-    graph = script.build_graph(parse(script, ["--view", "rows"])).graph
+    graph = script.build_graph(parse(script, ["--view", "rows", *more])).graph
     found = readable(graph.as_graph_def(add_shapes=True))
     names = [n.name for n in found.node]
     assert len(names) == len(set(names)) == len(graph.get_operations()) - 1
     assert {name.split("/")[0] for name in names} == set(SCOPES)
+    averages = [name for name in names if name.endswith(AVERAGE)]
+    assert bool(averages) == bool(more)
+    assert all(name.startswith("optimizer/") for name in averages)
     for n in found.node:
         for source in n.input:
             assert source.lstrip("^").split(":")[0] in names

@@ -1,0 +1,230 @@
+"""Trains the networks of the README's table of results, and makes the table.
+
+    make results                             all that is missing; hours
+    python results/reproduce.py --only gru   what has these letters in its name
+    python results/reproduce.py --table      only prints the table of what is there
+
+Each experiment is a command, run once for each of its seeds. What it leaves is in
+logs/results/NAME-seedN/, as for any run; config.json, metrics.csv and result.txt, of
+which the table is made, are copied to results/NAME/seedN/. What is there is not run
+again, and what was stopped is resumed.
+"""
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+from statistics import mean, stdev
+
+RESULTS_DIR = Path(__file__).resolve().parent
+PROJECT_DIR = RESULTS_DIR.parent
+LOG_DIR = PROJECT_DIR / "logs" / "results"
+
+DIVERGED = 3  # a script's exit status
+FAILURE_FILE = "failure.txt"
+KEPT_FILES = ("config.json", "metrics.csv", "result.txt", FAILURE_FILE)
+
+# A network that ends below this on validation has not learned the task.
+LEARNED = 0.9
+MILESTONES = (0.9, 0.95, 0.98)
+
+# A command and its seeds; the task is what it is called in the table.
+Experiment = namedtuple("Experiment", "task name command seeds")
+
+EXPERIMENTS = [
+    Experiment(
+        "rows, BasicRNN",
+        "rnn-notebook",
+        "train_rnn.py --preset basic-rnn-tensorboard --evaluate-splits validation",
+        (0, 1, 2),
+    ),
+    Experiment("rows, BasicRNN", "rnn-best", "train_rnn.py --preset best", (0, 1, 2)),
+    Experiment("rows, LSTM", "lstm-50-notebook", "train_lstm.py", (0, 1, 2)),
+    Experiment(
+        "rows, LSTM",
+        "lstm-128-notebook",
+        "train_lstm.py --preset lstm-128-prediction",
+        (0, 1, 2),
+    ),
+    Experiment("rows, LSTM", "lstm-best", "train_lstm.py --preset best", (0, 1, 2)),
+    Experiment("pixels, GRU", "gru-notebook", "train_gru_pixel.py", (0,)),
+    Experiment(
+        "pixels, GRU", "gru-best", "train_gru_pixel.py --preset best", (0, 1, 2)
+    ),
+    Experiment(
+        "pixels, GRU",
+        "gru-best-large",
+        "train_gru_pixel.py --preset best-large",
+        (0,),
+    ),
+    Experiment(
+        "permuted pixels, GRU",
+        "gru-best-permuted",
+        "train_gru_pixel.py --preset best --permute",
+        (0, 1, 2),
+    ),
+]
+
+
+def main():
+    """Runs what is missing, then prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="letters of an experiment's name")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    args = parser.parse_args()
+    if not args.table:
+        for experiment in EXPERIMENTS:
+            for seed in experiment.seeds if args.only in experiment.name else ():
+                reproduce(experiment, seed)
+    print(as_markdown(RESULTS_DIR))
+
+
+def reproduce(experiment, seed):
+    """Runs an experiment with a seed to its end, unless that is done.
+
+    Args:
+        experiment: one of `EXPERIMENTS`.
+        seed: of the run.
+
+    Raises:
+        SystemExit: the run was interrupted or could not be made, with its status.
+    """
+    target = RESULTS_DIR / experiment.name / f"seed{seed}"
+    if (target / "result.txt").exists() or (target / FAILURE_FILE).exists():
+        return
+    log_dir = LOG_DIR / f"{experiment.name}-seed{seed}"
+    command = shlex.split(experiment.command)
+    runs = sorted(log_dir.glob("*/*/config.json"))
+    if runs:
+        command = [command[0], "--resume", str(runs[-1].parent)]
+    else:
+        command += ["--seed", str(seed), "--log-dir", str(log_dir)]
+    print("\n$ python " + " ".join(command), flush=True)
+    status = subprocess.call([sys.executable, *command], cwd=str(PROJECT_DIR))
+    if status not in (0, DIVERGED):
+        sys.exit(status)
+    folder = sorted(log_dir.glob("*/*/config.json"))[-1].parent
+    if status == DIVERGED:
+        (folder / FAILURE_FILE).write_text("the training diverged\n")
+    keep(folder, target)
+
+
+def keep(folder, target):
+    """Copies what the table is made of, with paths as seen from the project.
+
+    Args:
+        folder: the run's folder.
+        target: the folder to make.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in KEPT_FILES:
+        if (folder / name).exists():
+            text = (folder / name).read_text()
+            (target / name).write_text(text.replace(f"{PROJECT_DIR}/", ""))
+
+
+def read_run(folder):
+    """Reads what was kept of a run.
+
+    Args:
+        folder: its folder in results/.
+
+    Returns:
+        The parameters, the rows of metrics.csv on validation, the result as a
+        dictionary, or `None` if the run failed.
+    """
+    parameters = json.loads((folder / "config.json").read_text())["parameters"]
+    with open(str(folder / "metrics.csv")) as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "validation"]
+    result = None
+    has_ended = rows and not (folder / FAILURE_FILE).exists()
+    if has_ended and float(rows[-1]["accuracy"]) >= LEARNED:
+        words = (folder / "result.txt").read_text().split()[1:]
+        result = dict(word.split("=", 1) for word in words)
+    return parameters, rows, result
+
+
+def as_markdown(results_dir):
+    """The table of the runs that are there.
+
+    Args:
+        results_dir: the folder results/.
+
+    Returns:
+        The table, lines of Markdown.
+    """
+    head = ["task", "command", "parameters", "steps", "minutes", "test accuracy"]
+    head += ["failed", *(f"{100 * m:.0f} %" for m in MILESTONES)]
+    lines = [head, ["---"] * len(head)]
+    for experiment in EXPERIMENTS:
+        folders = sorted((results_dir / experiment.name).glob("seed*"))
+        if folders:
+            lines.append(row(experiment, [read_run(folder) for folder in folders]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def row(experiment, runs):
+    """An experiment's row of the table.
+
+    Args:
+        experiment: one of `EXPERIMENTS`.
+        runs: what `read_run` returned, for each seed.
+
+    Returns:
+        A list of strings.
+    """
+    parameters = runs[0][0]
+    results = [result for _, _, result in runs if result]
+    lasts = [rows[-1] for _, rows, _ in runs if rows]
+    seconds = [float(last["seconds"]) for last in lasts]
+    return [
+        experiment.task,
+        f"`{experiment.command}`",
+        f"{parameters:,}",
+        f"{max((int(last['step']) for last in lasts), default=0):,}",
+        f"{mean(seconds or [0]) / 60:.1f}",
+        spread([float(result["test_accuracy"]) for result in results]),
+        f"{len(runs) - len(results)} of {len(runs)}",
+        *(milestone([rows for _, rows, _ in runs], m) for m in MILESTONES),
+    ]
+
+
+def spread(accuracies):
+    """Mean, standard deviation (n - 1) and number of some accuracies."""
+    if not accuracies:
+        return "–"
+    text = f"{mean(accuracies):.4f}"
+    if len(accuracies) > 1:
+        text += f" ± {stdev(accuracies):.4f}"
+    return f"{text} ({len(accuracies)})"
+
+
+def milestone(runs, accuracy):
+    """Steps and minutes until validation first has this accuracy, means of the runs.
+
+    Args:
+        runs: the rows of metrics.csv on validation, for each run.
+        accuracy: 0 to 1.
+
+    Returns:
+        "steps (minutes)"; a dash unless all runs come to it.
+    """
+    firsts = [
+        next((row for row in rows if float(row["accuracy"]) >= accuracy), None)
+        for rows in runs
+    ]
+    if None in firsts:
+        return "–"
+    steps = mean(int(row["step"]) for row in firsts)
+    minutes = mean(float(row["seconds"]) for row in firsts) / 60
+    return f"{steps:,.0f} ({minutes:.1f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The table of results: made of runs that are there, resumed where they are not."""
+
+import json
+import shlex
+import sys
+
+import pytest
+from conftest import PROJECT_DIR
+
+import train_gru_pixel
+import train_lstm
+import train_rnn
+from seqmnist import options
+
+sys.path.insert(0, str(PROJECT_DIR / "results"))
+import reproduce
+
+SCRIPTS = {s.__name__ + ".py": s for s in (train_rnn, train_lstm, train_gru_pixel)}
+KEPT = sorted(reproduce.RESULTS_DIR.glob("*/seed*"))
+
+
+@pytest.mark.parametrize("experiment", reproduce.EXPERIMENTS, ids=lambda e: e.name)
+def test_experiments_are_commands_that_the_scripts_take(experiment, parse):
+    script, *argv = shlex.split(experiment.command)
+    config = parse(SCRIPTS[script], argv)
+    # Chosen by validation alone: test is touched once, at the end.
+    assert config.evaluate_splits == ["validation"]
+
+
+def test_names_are_not_used_twice():
+    names = [experiment.name for experiment in reproduce.EXPERIMENTS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda f: f"{f.parent.name}-{f.name}")
+def test_what_is_kept_is_of_the_command(folder, parse):
+    """Made by these options, as they are now; its figures agree with one another."""
+    experiment = {e.name: e for e in reproduce.EXPERIMENTS}[folder.parent.name]
+    script, *argv = shlex.split(experiment.command)
+    argv += ["--seed", folder.name[len("seed") :]]
+    expected = options.deciding(parse(SCRIPTS[script], argv))
+    text = (folder / "config.json").read_text()
+    record = json.loads(text)
+    assert record["script"] + ".py" == script
+    for name, value in expected.items():
+        if value != options.ALL:
+            assert record[name] == value, name
+    assert str(PROJECT_DIR) not in text and record["data_dir"] == "data"
+    _, rows, result = reproduce.read_run(folder)
+    if result:
+        assert int(result["steps"]) == int(rows[-1]["step"])
+        test = (folder / "metrics.csv").read_text().splitlines()[-1].split(",")
+        assert f"{test[5]}/{test[6]}" == result["test_correct"]
+
+
+def test_the_readme_has_the_table_of_what_is_kept():
+    table = reproduce.as_markdown(reproduce.RESULTS_DIR)
+    assert table in (PROJECT_DIR / "README.md").read_text()
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch, small_data):
+    """Redirects what is made into a folder, with an experiment of a second."""
+    monkeypatch.setattr(reproduce, "RESULTS_DIR", tmp_path / "results")
+    monkeypatch.setattr(reproduce, "LOG_DIR", tmp_path / "logs")
+
+    def make(*more):
+        command = [
+            *("train_rnn.py", "--data-dir", str(small_data), "--validation-size", "20"),
+            *("--units", "3", "--batch-size", "50", "--steps", "6"),
+            *("--evaluate-every", "2", "--summaries", "scalars"),
+            *("--recurrence", "plain", "--evaluate-splits", "validation", *more),
+        ]
+        quoted = " ".join(map(shlex.quote, command))
+        experiment = reproduce.Experiment("a task", "small", quoted, (4,))
+        monkeypatch.setattr(reproduce, "EXPERIMENTS", [experiment])
+        return experiment, tmp_path / "results" / "small" / "seed4"
+
+    return make
+
+
+def test_an_experiment_is_run_once_and_kept(made, monkeypatch):
+    experiment, kept = made()
+    reproduce.reproduce(experiment, 4)
+    assert {path.name for path in kept.iterdir()} == {
+        *("config.json", "metrics.csv", "result.txt")
+    }
+    assert json.loads((kept / "config.json").read_text())["seed"] == 4
+    monkeypatch.setattr(reproduce.subprocess, "call", lambda *args: pytest.fail())
+    reproduce.reproduce(experiment, 4)
+    row = reproduce.as_markdown(reproduce.RESULTS_DIR).splitlines()[2]
+    assert row.startswith("| a task | `train_rnn.py --data-dir ")
+    assert "| 6 |" in row and "| 1 of 1 |" in row  # six steps do not learn it
+    assert row.endswith("| – | – | – |")
+
+
+def test_what_was_stopped_is_resumed(made, monkeypatch):
+    experiment, kept = made()
+    reproduce.reproduce(experiment, 4)
+    expected = (kept / "result.txt").read_text()
+    (folder,) = reproduce.LOG_DIR.glob("*/*/*/")
+    for path in (kept / "result.txt", folder / "result.txt"):
+        path.unlink()
+    commands = []
+    call = reproduce.subprocess.call
+    monkeypatch.setattr(
+        reproduce.subprocess, "call", lambda c, **k: commands.append(c) or call(c, **k)
+    )
+    reproduce.reproduce(experiment, 4)
+    assert commands[0][2:] == ["--resume", str(folder)]
+    assert (kept / "result.txt").read_text().split()[:-2] == expected.split()[:-2]
+
+
+def test_an_interrupted_run_ends_it_and_keeps_nothing(made, monkeypatch):
+    experiment, kept = made()
+    monkeypatch.setattr(reproduce.subprocess, "call", lambda *args, **kwargs: 130)
+    with pytest.raises(SystemExit) as exit_info:
+        reproduce.reproduce(experiment, 4)
+    assert exit_info.value.code == 130
+    assert not kept.exists()
+
+
+def test_a_run_that_diverged_is_a_failure(made):
+    experiment, kept = made("--learning-rate", "1e30", "--readout-init", "uniform")
+    reproduce.reproduce(experiment, 4)
+    assert (kept / "failure.txt").read_text() == "the training diverged\n"
+    row = reproduce.as_markdown(reproduce.RESULTS_DIR).splitlines()[2]
+    assert "| 1 of 1 |" in row
+
+
+def rows(*accuracies):
+    """Validation rows of metrics.csv, one per 100 steps and 30 seconds."""
+    return [
+        {"step": f"{100 * n}", "seconds": f"{30 * n}", "accuracy": f"{accuracy}"}
+        for n, accuracy in enumerate(accuracies, 1)
+    ]
+
+
+def test_milestones_are_the_first_time_and_means_of_all_runs():
+    runs = [rows(0.5, 0.95, 0.9, 0.97), rows(0.5, 0.6, 0.7, 0.96)]
+    assert reproduce.milestone(runs, 0.95) == "300 (1.5)"
+    assert reproduce.milestone(runs, 0.97) == "–"
+
+
+def test_spread_is_mean_and_deviation():
+    assert reproduce.spread([0.97, 0.98, 0.99]) == "0.9800 ± 0.0100 (3)"
+    assert reproduce.spread([0.97]) == "0.9700 (1)"
+    assert reproduce.spread([]) == "–"
