@@ -121,7 +121,7 @@ def test_an_interrupted_run_ends_it_and_keeps_nothing(made, monkeypatch):
 
 
 def test_a_run_that_diverged_is_a_failure(made):
-    experiment, kept = made("--learning-rate", "1e30", "--readout-init", "uniform")
+    experiment, kept = made("--learning-rate", "3e38", "--readout-init", "uniform")
     reproduce.reproduce(experiment, 4)
     assert (kept / "failure.txt").read_text() == "the training diverged\n"
     row = reproduce.as_markdown(reproduce.RESULTS_DIR).splitlines()[2]
