@@ -69,7 +69,7 @@ class MemoryBias:
     -   "chrono": b = log(U[1, time_steps - 1]), so that those times are spread evenly
         over the sequence (Tallec and Ollivier, arXiv:1804.11188, equation 16);
     -   "uniform": σ(b) = U[1 / num_units, 1 - 1 / num_units] (Gu et al.,
-        arXiv:1910.09890, section 3.3, equation 11).
+        arXiv:1910.09890, "uniform gate initialization").
 
     Args:
         bias_init: "chrono" or "uniform".

@@ -16,10 +16,11 @@ sys.path.insert(0, str(PROJECT_DIR / "results"))
 import reproduce
 
 SCRIPTS = {s.__name__ + ".py": s for s in (train_rnn, train_lstm, train_gru_pixel)}
+ALL = reproduce.EXPERIMENTS + reproduce.INGREDIENTS
 KEPT = sorted(reproduce.RESULTS_DIR.glob("*/seed*"))
 
 
-@pytest.mark.parametrize("experiment", reproduce.EXPERIMENTS, ids=lambda e: e.name)
+@pytest.mark.parametrize("experiment", ALL, ids=lambda e: e.name)
 def test_experiments_are_commands_that_the_scripts_take(experiment, parse):
     script, *argv = shlex.split(experiment.command)
     config = parse(SCRIPTS[script], argv)
@@ -28,14 +29,14 @@ def test_experiments_are_commands_that_the_scripts_take(experiment, parse):
 
 
 def test_names_are_not_used_twice():
-    names = [experiment.name for experiment in reproduce.EXPERIMENTS]
+    names = [experiment.name for experiment in ALL]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda f: f"{f.parent.name}-{f.name}")
 def test_what_is_kept_is_of_the_command(folder, parse):
     """Made by these options, as they are now; its figures agree with one another."""
-    experiment = {e.name: e for e in reproduce.EXPERIMENTS}[folder.parent.name]
+    experiment = {e.name: e for e in ALL}[folder.parent.name]
     script, *argv = shlex.split(experiment.command)
     argv += ["--seed", folder.name[len("seed") :]]
     expected = options.deciding(parse(SCRIPTS[script], argv))
@@ -53,9 +54,19 @@ def test_what_is_kept_is_of_the_command(folder, parse):
         assert f"{test[5]}/{test[6]}" == result["test_correct"]
 
 
-def test_the_readme_has_the_table_of_what_is_kept():
-    table = reproduce.as_markdown(reproduce.RESULTS_DIR)
-    assert table in (PROJECT_DIR / "README.md").read_text()
+def test_the_readme_has_the_tables_of_what_is_kept():
+    readme = (PROJECT_DIR / "README.md").read_text()
+    for make_table in (reproduce.results_table, reproduce.ingredients_table):
+        table = make_table(reproduce.RESULTS_DIR)
+        assert table.count("\n") == 1 or table in readme
+
+
+def test_a_row_of_ingredients_has_validation_and_milestones():
+    experiment = reproduce.INGREDIENTS[1]
+    found = reproduce.ingredients_row(experiment, [(1, rows(0.91, 0.96), None)])
+    assert found == [
+        *("`--input-scale unit`", "0.9600 (1)", "100 (0.5)", "200 (1.0)", "–")
+    ]
 
 
 @pytest.fixture
@@ -88,7 +99,7 @@ def test_an_experiment_is_run_once_and_kept(made, monkeypatch):
     assert json.loads((kept / "config.json").read_text())["seed"] == 4
     monkeypatch.setattr(reproduce.subprocess, "call", lambda *args: pytest.fail())
     reproduce.reproduce(experiment, 4)
-    row = reproduce.as_markdown(reproduce.RESULTS_DIR).splitlines()[2]
+    row = reproduce.results_table(reproduce.RESULTS_DIR).splitlines()[2]
     assert row.startswith("| a task | `train_rnn.py --data-dir ")
     assert "| 6 |" in row and "| 1 of 1 |" in row  # six steps do not learn it
     assert row.endswith("| – | – | – |")
@@ -124,7 +135,7 @@ def test_a_run_that_diverged_is_a_failure(made):
     experiment, kept = made("--learning-rate", "3e38", "--readout-init", "uniform")
     reproduce.reproduce(experiment, 4)
     assert (kept / "failure.txt").read_text() == "the training diverged\n"
-    row = reproduce.as_markdown(reproduce.RESULTS_DIR).splitlines()[2]
+    row = reproduce.results_table(reproduce.RESULTS_DIR).splitlines()[2]
     assert "| 1 of 1 |" in row
 
 
