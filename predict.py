@@ -259,13 +259,14 @@ def describe(example, logits):
     return [title, *(f"  {line}" for line in [verdict, *table])]
 
 
-def save_figure(file, examples, logits_per_step):
+def save_figure(file, examples, logits_per_step, in_order):
     """Draws how the predictions moved while the images were read.
 
     Args:
         file: where to, ending in one of `FIGURE_FORMATS`.
         examples: the `Example`s.
         logits_per_step: float32 `[num_examples, time_steps, 10]`.
+        in_order: whether the images are read from the top.
 
     Raises:
         CannotWrite: disk full, folder gone, not allowed.
@@ -277,6 +278,7 @@ def save_figure(file, examples, logits_per_step):
         images=np.stack([example.image for example in examples]),
         probabilities=reading.softmax(logits_per_step),
         labels=[example.label for example in examples],
+        in_order=in_order,
     )
     with creating(Path(file)) as partial:
         suffix = os.path.splitext(file)[1].lower()
@@ -320,7 +322,7 @@ def _predict(args, config, examples, classifier, session):
         print("\n".join(describe(example, values)))
     if args.figure is not None:
         logits = run_network(classifier, session, images, size, per_step=True)
-        save_figure(args.figure, examples, logits)
+        save_figure(args.figure, examples, logits, in_order=config.permute is None)
         print(f"figure: {shown(args.figure)}")
 
 

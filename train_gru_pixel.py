@@ -41,6 +41,7 @@ DEFAULTS = {"view": "pixels", "units": 64, "cell_name": "gru_cell"}
 BEST = {
     "input_scale": "standard",
     "max_shift": 2,
+    "max_slant": 0.3,
     "recurrent_init": "orthogonal",
     "bias_init": "chrono",
     "batch_size": 128,
@@ -50,7 +51,6 @@ BEST = {
     "max_grad_norm": 1.0,
     "ema_decay": 0.999,
     "epochs": 40,
-    "evaluate_every": "1epoch",
 }
 PRESETS = {
     # Notebook 5.
@@ -67,6 +67,7 @@ PRESETS = {
     "quick": {
         **BEST,
         "max_shift": 0,
+        "max_slant": 0.0,
         "ema_decay": 0.99,
         "epochs": 2,
         "report_every": "20steps",
@@ -108,7 +109,7 @@ def build_graph(config):
             cell = stack(cells)
             outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
             # outputs      [batch_size, time_steps, num_units]
-            # final_state  [batch_size, num_units]
+            # final_state  [batch_size, num_units], of each layer
 
         with tf.name_scope("readout"):
             readout = Readout(config.readout_init, config.readout_bias)

@@ -48,6 +48,7 @@ DEFAULTS = {
 BEST = {
     "input_scale": "standard",
     "max_shift": 2,
+    "max_slant": 0.3,
     "recurrent_init": "orthogonal",
     "batch_size": 100,
     "learning_rate": 0.003,
@@ -91,6 +92,7 @@ PRESETS = {
     "quick": {
         **BEST,
         "max_shift": 0,
+        "max_slant": 0.0,
         "ema_decay": 0.99,
         "epochs": 1,
         "report_every": "110steps",
@@ -133,7 +135,7 @@ def build_graph(config):
             cell = stack(cells)
             outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
             # outputs      [batch_size, time_steps, num_units]
-            # final_state  c and h, [batch_size, num_units] each
+            # final_state  c and h, [batch_size, num_units] each, of each layer
 
         with tf.name_scope("readout"):
             readout = Readout(config.readout_init, config.readout_bias)

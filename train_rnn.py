@@ -39,6 +39,7 @@ DEFAULTS = {"view": "rows", "units": 150, "cell_name": "basic_rnn_cell"}
 BEST = {
     "input_scale": "standard",
     "max_shift": 2,
+    "max_slant": 0.3,
     "recurrent_init": "orthogonal",
     "batch_size": 150,
     "learning_rate": 0.002,
@@ -62,7 +63,6 @@ PRESETS = {
         "report_every": "10epochs",
         "evaluate_splits": ["validation", "test"],
     },
-    # A first look, in well under a minute.
     "best": BEST,
     # A first look, in seconds.
     "quick": {**BEST, "max_shift": 0, "ema_decay": 0.99, "epochs": 2},
@@ -101,7 +101,7 @@ def build_graph(config):
             cell = stack(cells)
             outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
             # outputs      [batch_size, time_steps, num_units]
-            # final_state  [batch_size, num_units]
+            # final_state  [batch_size, num_units], of each layer
 
         with tf.name_scope("readout"):
             readout = Readout(config.readout_init, config.readout_bias)

@@ -29,7 +29,7 @@ FAILURE_FILE = "failure.txt"
 KEPT_FILES = ("config.json", "metrics.csv", "result.txt", FAILURE_FILE)
 
 # A network that ends below this on validation has not learned the task.
-LEARNED = 0.9
+LEARNED = 0.5
 MILESTONES = (0.9, 0.95, 0.98)
 REACHING = [f"{100 * accuracy:.0f} %" for accuracy in MILESTONES]
 
@@ -70,7 +70,7 @@ EXPERIMENTS = [
     ),
 ]
 
-# The pixel network for a tenth of its time, and with one thing changed each.
+# The pixel network for an eighth of its time, and with one thing changed each.
 SHORTLY = "train_gru_pixel.py --preset best --epochs 5"
 CHANGES = [
     "",
@@ -106,9 +106,13 @@ def main():
     parser.add_argument("--only", default="", help="letters of an experiment's name")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     args = parser.parse_args()
+    chosen = [e for e in EXPERIMENTS + INGREDIENTS if args.only in e.name]
+    if not chosen:
+        names = ", ".join(e.name for e in EXPERIMENTS + INGREDIENTS)
+        parser.error(f"--only {args.only}: in no name; the names are {names}")
     if not args.tables:
-        for experiment in EXPERIMENTS + INGREDIENTS:
-            for seed in experiment.seeds if args.only in experiment.name else ():
+        for experiment in chosen:
+            for seed in experiment.seeds:
                 reproduce(experiment, seed)
     print(results_table(RESULTS_DIR), ingredients_table(RESULTS_DIR), sep="\n\n")
 
@@ -150,11 +154,13 @@ def keep(folder, target):
         folder: the run's folder.
         target: the folder to make.
     """
-    target.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
     for name in KEPT_FILES:
         if (folder / name).exists():
             text = (folder / name).read_text()
-            (target / name).write_text(text.replace(f"{PROJECT_DIR}/", ""))
+            (partial / name).write_text(text.replace(f"{PROJECT_DIR}/", ""))
+    partial.rename(target)
 
 
 def read_run(folder):
@@ -208,7 +214,7 @@ def _table(head, experiments, make_row, results_dir):
     """A table in Markdown, with a row for each experiment that has been run."""
     lines = [head, ["---"] * len(head)]
     for experiment in experiments:
-        folders = sorted((results_dir / experiment.name).glob("seed*"))
+        folders = sorted((results_dir / experiment.name).glob("seed*[0-9]"))
         if folders:
             lines.append(make_row(experiment, [read_run(folder) for folder in folders]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -224,12 +230,12 @@ def ingredients_row(experiment, runs):
     Returns:
         A list of strings.
     """
-    runs = [rows for _, rows, _ in runs]
-    lasts = [float(rows[-1]["accuracy"]) for rows in runs if rows]
+    rows = [rows for _, rows, _ in runs]
+    lasts = [float(rows[-1]["accuracy"]) for _, rows, result in runs if result]
     return [
         experiment.task,
-        spread(lasts),
-        *(milestone(runs, accuracy) for accuracy in MILESTONES),
+        spread(lasts) if lasts else "failed",
+        *(milestone(rows, accuracy) for accuracy in MILESTONES),
     ]
 
 

@@ -1,7 +1,7 @@
 """Seeded epochs of training batches, and batches that count every example once.
 
-Which examples a step sees, and where they are moved, follows from the seed and the step
-alone.
+Which examples a step sees, and how they are distorted, follows from the seed and the
+step alone.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def training_batches(
     num_steps: int,
     first_step: int = 0,
     max_shift: int = 0,
+    max_slant: float = 0.0,
 ) -> Iterator[Batch]:
     """Yields the batches of a run, one per step.
 
@@ -70,7 +71,8 @@ def training_batches(
         num_steps: steps of the whole run.
         first_step: steps already done, whose batches are left out.
         max_shift: each image is moved by up to so many pixels down or up and right or
-            left, each time anew; see `shift_images`.
+            left, each time anew; see `distort_images`.
+        max_slant: each image is slanted by up to so many pixels per row, either way.
 
     Yields:
         One `Batch` of exactly `batch_size` examples per step.
@@ -89,39 +91,48 @@ def training_batches(
             permutation_epoch = epoch
         chosen = permutation[position * batch_size : (position + 1) * batch_size]
         images = split.images[chosen]
-        if max_shift:
+        if max_shift or max_slant:
             generator = np.random.RandomState([seed, epoch, position])
             shifts = generator.randint(-max_shift, max_shift + 1, [batch_size, 2])
-            images = shift_images(images, shifts)
+            slants = generator.uniform(-max_slant, max_slant, batch_size)
+            images = distort_images(images, shifts, slants)
         yield Batch(images, split.labels[chosen])
 
 
-def shift_images(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Moves images; what leaves them is lost, and zeros come in.
+def distort_images(
+    images: np.ndarray, shifts: np.ndarray, slants: np.ndarray
+) -> np.ndarray:
+    """Slants and moves images; what leaves them is lost, and zeros come in.
 
     Source: LeCun et al., "Gradient-based learning applied to document recognition",
-    Proceedings of the IEEE 86, 1998, section III.C, which distorts in other ways too.
+    Proceedings of the IEEE 86, 1998, section III, which squeezes and scales them too.
 
     Args:
         images: `[num_images, height, width]`.
         shifts: int `[num_images, 2]`, by how many pixels down and to the right.
+        slants: float `[num_images]`, by how many pixels a row is further to the right
+            than the one below it; rounded to whole pixels, the middle at its place.
 
     Returns:
         An array like `images`.
     """
-    margin = int(np.abs(shifts).max())
-    padded = np.pad(images, [(0, 0), (margin, margin), (margin, margin)], "constant")
-    # A view of the padded images through a window, at each of its places.
-    places = 2 * margin + 1
-    by_image, by_row, by_column = padded.strides
+    num_images, height, width = images.shape
+    rows = np.arange(height)
+    down = shifts[:, :1]
+    slanted = np.rint(slants[:, None] * ((height - 1) / 2 - rows)).astype(int)
+    right = shifts[:, 1:] + slanted  # [num_images, height]
+    above, beside = np.abs(down).max(), np.abs(right).max()
+    margins = [(0, 0), (above, above), (beside, beside)]
+    padded = np.pad(images, margins, "constant")
+    # A view of each padded row through a window, at each of the window's places.
     windows = np.lib.stride_tricks.as_strided(
         padded,
-        [len(images), places, places, *images.shape[1:]],
-        [by_image, by_row, by_column, by_row, by_column],
+        [*padded.shape[:2], 2 * beside + 1, width],
+        [*padded.strides, padded.strides[-1]],
         writeable=False,
     )
-    down, right = (margin - shifts).T
-    return windows[np.arange(len(images)), down, right]
+    numbers = np.arange(num_images)[:, None]
+    return windows[numbers, above - down + rows, beside - right]
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:

@@ -249,7 +249,7 @@ class StackedCell(RecurrentCell):
     `multi_rnn_cell/cell_0/<name>/kernel` and so on, from the bottom.
 
     Source: Graves, Mohamed and Hinton, "Speech recognition with deep recurrent neural
-    networks", arXiv:1303.5778, equation 9.
+    networks", arXiv:1303.5778, section 2.
 
     Args:
         cells: two or more, from the bottom.

@@ -2,8 +2,8 @@
 
 RUN/checkpoints/
     model.ckpt-500.index, model.ckpt-500.data-00000-of-00001
-                     written by tf.train.Saver (format V2): weights, Adam's slots,
-                     global_step
+                     written by tf.train.Saver (format V2): weights, their averages,
+                     Adam's slots, global_step
     model.ckpt-500.json
                      the rest of the run's state, and length and SHA-256 of all of it;
                      renamed to its place last, so a checkpoint without it is none

@@ -62,8 +62,11 @@ def scale_pixels(sequences, input_scale="unit"):
     Returns:
         float32 of the same shape.
     """
+    pixels = tf.cast(sequences, tf.float32) / MAX_PIXEL
+    if input_scale == "unit":
+        return pixels
     offset, scale = INPUT_SCALES[input_scale]
-    return (tf.cast(sequences, tf.float32) / MAX_PIXEL - offset) / scale
+    return (pixels - offset) / scale
 
 
 # What is taken from a pixel in [0, 1], and by what the rest is divided. The last are

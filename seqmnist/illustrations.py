@@ -142,6 +142,7 @@ class Illustrator:
             test.images[chosen],
             softmax(self._logits_per_step(test.images[chosen])),
             test.labels[chosen].tolist(),
+            in_order=self.config.permute is None,
         )
         figures.save(figure, folder / READING_FIGURE)
 

@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "permute": None,
     "input_scale": "unit",
     "max_shift": 0,
+    "max_slant": 0.0,
     "layers": 1,
     "recurrent_init": "glorot",
     "bias_init": "default",
@@ -57,7 +58,7 @@ DEFAULTS: dict[str, Any] = {
     "learning_rate": 0.001,
     "schedule": "constant",
     "decay_rate": 0.9,
-    "decay_steps": ALL,
+    "decay_steps": 10000,
     "warmup_steps": 0,
     "max_grad_norm": None,
     "ema_decay": 0.0,
@@ -111,7 +112,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         ),
         "permute": (
             "read the pixels in the permuted order that follows from this seed "
-            f"({PERMUTATION_SEED} if none is given, as in most papers), or none",
+            f"({PERMUTATION_SEED} if none is given, as in many papers), or none",
             {
                 "type": whole_number_or("none", 0, MAX_SEED),
                 "nargs": "?",
@@ -128,6 +129,11 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             "move each training image by up to so many pixels down or up and right or "
             "left, each time anew, 0 to 28",
             {"type": whole_number(0, IMAGE_SIZE), "metavar": "N"},
+        ),
+        "max_slant": (
+            "slant each training image by up to so many pixels per row either way, "
+            "each time anew, 0 to 1",
+            {"type": number(minimum=0, maximum=1), "metavar": "X"},
         ),
     },
     "model": {
@@ -178,7 +184,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"type": whole_number(1), "metavar": "N"},
         ),
         "learning_rate": (
-            "Adam's step size at the start, above 0",
+            "Adam's step size, before schedule and warm-up, above 0",
             {"type": number(above=0), "metavar": "X"},
         ),
         "schedule": (
@@ -191,7 +197,8 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"type": number(above=0, maximum=1), "metavar": "X"},
         ),
         "decay_steps": (
-            "for --schedule exponential and cosine, 1 or more, or all of the run's",
+            "for --schedule exponential and cosine, 1 or more, or all of the run's, "
+            "which is what a cosine has unless told",
             {"type": whole_number_or(ALL, 1), "metavar": "N"},
         ),
         "warmup_steps": (
@@ -410,6 +417,11 @@ def parse(
     if "epochs" in given or "steps" in given:
         values.update(epochs=None, steps=None)
     values.update(given)
+    if values["schedule"] == "cosine" and "decay_steps" not in {
+        **presets[preset],
+        **given,
+    }:
+        values["decay_steps"] = ALL
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
     _check_combinations(parser, given, values)
     return argparse.Namespace(**known, preset=preset, **values)
@@ -466,6 +478,11 @@ def _check_combinations(
         parser.error(
             f"argument --bias-init: found {values['bias_init']!r}; expected default, "
             "as a BasicRNN has no gates"
+        )
+    if values["bias_init"] != "default" and "forget_bias" in given:
+        parser.error(
+            "argument --forget-bias: does nothing with --bias-init "
+            f"{values['bias_init']}, which sets the sum of both; leave out one of them"
         )
     if "evaluate_splits" in given:
         if values["evaluate_every"] == NEVER:

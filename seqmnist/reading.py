@@ -52,6 +52,7 @@ def draw_reading(
     images: np.ndarray,
     probabilities: np.ndarray,
     labels: Sequence[int | None],
+    in_order: bool = True,
 ) -> None:
     """Draws the accuracy on top, and below it a strip per image, on one axis of time.
 
@@ -62,6 +63,8 @@ def draw_reading(
         images: uint8 `[num_images, 28, 28]`, 0 (paper) to 255 (ink).
         probabilities: float `[num_images, time_steps, 10]`, 0 to 1.
         labels: the images' classes, 0 to 9, or `None` for one that nobody knows.
+        in_order: whether images are read from the top, so that the part of an image
+            that is read can be seen beside it.
 
     Raises:
         ValueError: the numbers of images, probabilities and labels differ.
@@ -83,7 +86,7 @@ def draw_reading(
     for edge, image, values, label in zip(edges, images, probabilities, labels):
         ridge_axes = _ridge_axes(figure, edge, STRIP_HEIGHT)
         image_axes = _axes(figure, IMAGE_LEFT, edge, STRIP_HEIGHT, STRIP_HEIGHT)
-        draw_probabilities(image_axes, ridge_axes, image, values, label)
+        draw_probabilities(image_axes, ridge_axes, image, values, label, in_order)
     last = figure.axes[-2] if len(images) else figure.axes[-1]
     last.tick_params(labelbottom=True, length=3)
     last.set_xlabel("part of the image read (%)", color=TEXT, fontsize=9)
@@ -95,6 +98,7 @@ def draw_probabilities(
     image: np.ndarray,
     probabilities: np.ndarray,
     label: int | None = None,
+    in_order: bool = True,
 ) -> None:
     """Draws an image, and a ridge per class: its probability over the part read.
 
@@ -104,8 +108,9 @@ def draw_probabilities(
         image: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
         probabilities: float `[time_steps, 10]`, 0 to 1, after each time step.
         label: the image's class, 0 to 9, or `None` where nobody knows it.
+        in_order: whether the image is read from the top.
     """
-    _draw_image(image_axes, image)
+    _draw_image(image_axes, image, in_order)
     _prepare(ridge_axes)
     ridge_axes.set_ylim(NUM_CLASSES + 0.02, 1 - RIDGE_HEIGHT - 0.05)
     ridge_axes.set_yticks([])
@@ -153,13 +158,15 @@ def _draw_ridge(
         axes.text(101.3, base - 0.35, words, ha="left", fontsize=8.5, **text)
 
 
-def _draw_image(axes: Any, image: np.ndarray) -> None:
-    """The image, dark on light; beside it, the part of it that is above."""
+def _draw_image(axes: Any, image: np.ndarray, in_order: bool) -> None:
+    """The image, dark on light; beside it, if read in order, the part that is above."""
     axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
-    axes.set_yticks([-0.5, IMAGE_SIZE / 2 - 0.5, IMAGE_SIZE - 0.5])
-    axes.set_yticklabels(["0", "50", "100 %"], fontsize=7, color=TEXT)
-    axes.tick_params(length=2, color=GRID)
+    axes.set_yticks([])
+    if in_order:
+        axes.set_yticks([-0.5, IMAGE_SIZE / 2 - 0.5, IMAGE_SIZE - 0.5])
+        axes.set_yticklabels(["0", "50", "100 %"], fontsize=7, color=TEXT)
+        axes.tick_params(length=2, color=GRID)
     for spine in axes.spines.values():
         spine.set_color(GRID)
 
@@ -179,7 +186,7 @@ def _draw_accuracy(axes: Any, accuracy: np.ndarray) -> None:
 
 
 def _prepare(axes: Any) -> None:
-    """The axis of time, with a light mark per row of the image."""
+    """The axis of time, with a light mark for each 28 pixels, a row if in order."""
     axes.set_xlim(0, 100)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.tick_params(labelbottom=False, length=0, labelsize=8, labelcolor=TEXT)

@@ -36,7 +36,7 @@ VIEWS = {
 }
 
 
-# The seed of the permutation that most papers on permuted MNIST use.
+# The seed of the permutation that many papers on permuted MNIST use.
 PERMUTATION_SEED = 92916
 
 

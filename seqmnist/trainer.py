@@ -112,6 +112,7 @@ class Trainer:
             total,
             progress.step,
             self.config.max_shift,
+            self.config.max_slant,
         )
         found = self.checkpoints.read(progress.step)
         if isinstance(found, Checkpoint):  # from which the run goes on

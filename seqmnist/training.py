@@ -92,12 +92,12 @@ def train_and_evaluate(
             )
             record = {**options.recorded(config), **facts}
             folder.write_first_config({**record, "environment": environment()})
-        if config.permute is not None:
-            _write_permutation(folder.path, config.permute)
         command = _as_typed(config.script, ["--resume", shown(folder.path)])
         checkpoints = Checkpoints(folder.path)
         signals = stack.enter_context(StopSignals(f"go on with: {command}"))
         try:
+            if config.permute is not None:
+                _write_permutation(folder.path, config.permute)
             result = _train(
                 config, splits, plan, network, folder, facts, start, signals, command
             )
@@ -330,11 +330,14 @@ def _introduction(
         steps = f"{_count(plan.num_steps, 'step')} of "
         steps += f"{_count(config.batch_size, 'image')}, "
         steps += f"{plan.steps_per_epoch:,} to an epoch"
+    permuted = "" if config.permute is None else f" permuted by seed {config.permute}"
+    layers = "" if config.layers == 1 else f"{config.layers} x "
     return (
         f"{config.script}, preset {config.preset}: "
         f"{_count(view.time_steps, 'time step')} of "
-        f"{_count(view.input_size, 'pixel')}, {config.cell_name} with "
-        f"{_count(config.units, 'unit')}, {_count(num_parameters, 'parameter')}\n"
+        f"{_count(view.input_size, 'pixel')}{permuted}, {layers}{config.cell_name} "
+        f"with {_count(config.units, 'unit')}, "
+        f"{_count(num_parameters, 'parameter')}\n"
         f"{steps}; {train:,} training, {validation:,} validation, {test:,} test images"
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -17,7 +18,7 @@ import reproduce
 
 SCRIPTS = {s.__name__ + ".py": s for s in (train_rnn, train_lstm, train_gru_pixel)}
 ALL = reproduce.EXPERIMENTS + reproduce.INGREDIENTS
-KEPT = sorted(reproduce.RESULTS_DIR.glob("*/seed*"))
+KEPT = sorted(reproduce.RESULTS_DIR.glob("*/seed*[0-9]"))
 
 
 @pytest.mark.parametrize("experiment", ALL, ids=lambda e: e.name)
@@ -63,7 +64,9 @@ def test_the_readme_has_the_tables_of_what_is_kept():
 
 def test_a_row_of_ingredients_has_validation_and_milestones():
     experiment = reproduce.INGREDIENTS[1]
-    found = reproduce.ingredients_row(experiment, [(1, rows(0.91, 0.96), None)])
+    found = reproduce.ingredients_row(experiment, [(1, rows(0.91, 0.96), {})])
+    assert found[1:] == ["failed", "100 (0.5)", "200 (1.0)", "–"]
+    found = reproduce.ingredients_row(experiment, [(1, rows(0.91, 0.96), {"a": 1})])
     assert found == [
         *("`--input-scale unit`", "0.9600 (1)", "100 (0.5)", "200 (1.0)", "–")
     ]
@@ -110,8 +113,8 @@ def test_what_was_stopped_is_resumed(made, monkeypatch):
     reproduce.reproduce(experiment, 4)
     expected = (kept / "result.txt").read_text()
     (folder,) = reproduce.LOG_DIR.glob("*/*/*/")
-    for path in (kept / "result.txt", folder / "result.txt"):
-        path.unlink()
+    shutil.rmtree(str(kept))
+    (folder / "result.txt").unlink()
     commands = []
     call = reproduce.subprocess.call
     monkeypatch.setattr(

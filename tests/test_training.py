@@ -94,7 +94,9 @@ def test_the_seed_decides_every_loss_to_the_bit(name, run):
 
 def test_training_learns(run):
     result, _, rows = run(
-        train_lstm, "--preset", "quick", "--units", "30", "--epochs", "20"
+        *(train_lstm, "--preset", "lstm-128-prediction", "--units", "30"),
+        *("--batch-size", "50", "--epochs", "20", "--report-every", "1epoch"),
+        *("--predict", "none"),
     )
     train = [row for row in rows if row["split"] == "train"]
     assert train[0]["accuracy"] < 0.6 < 0.9 < train[-1]["accuracy"]
@@ -102,15 +104,14 @@ def test_training_learns(run):
     assert result.test_correct == f"{round(result.test_accuracy * 130)}/130"
 
 
-def test_max_shift_moves_what_is_trained_on(run):
+@pytest.mark.parametrize("more", [["--max-shift", "3"], ["--max-slant", "0.5"]])
+def test_distortions_are_of_what_is_trained_on_alone(more, run):
+    """A learning rate that changes nothing: so what is evaluated is as it was."""
     argv = ["--view", "rows", "--steps", "3", "--report-every", "1"]
-    expected, found = (run(train_rnn, *argv, *more)[2] for more in ([], SHIFTED))
-    assert [row["loss"] for row in found if row["split"] == "train"] != [
-        row["loss"] for row in expected if row["split"] == "train"
-    ]
-
-
-SHIFTED = ["--max-shift", "3"]
+    argv += ["--learning-rate", "1e-30"]
+    plain, distorted = (run(train_rnn, *argv, *options)[2] for options in ([], more))
+    for row, other in zip(plain, distorted):
+        assert (row["loss"] == other["loss"]) == (row["split"] != "train")
 
 
 def test_the_average_is_what_is_evaluated(run, tmp_path, parse):
@@ -137,11 +138,20 @@ def test_the_average_is_what_is_evaluated(run, tmp_path, parse):
     assert [int(line.split(",")[2]) for line in lines[1:]] == logits.argmax(1).tolist()
 
 
-def test_a_schedule_of_the_whole_run_knows_its_length(run, tmp_path):
-    argv = ["--view", "rows", "--epochs", "2", "--schedule", "cosine"]
-    result, _, _ = run(train_rnn, *argv)
+@pytest.mark.parametrize(
+    "schedule, more, expected",
+    [
+        ("cosine", [], 24),
+        ("cosine", ["--decay-steps", "7"], 7),
+        ("exponential", [], 10000),
+        ("exponential", ["--decay-steps", "all"], 24),
+    ],
+)
+def test_a_cosine_is_as_long_as_the_run(schedule, more, expected, run, tmp_path):
+    argv = ["--view", "rows", "--epochs", "2", "--schedule", schedule]
+    result, _, _ = run(train_rnn, *argv, *more)
     folder = tmp_path / "train_rnn" / result.run
-    assert json.loads((folder / "config.json").read_text())["decay_steps"] == 24
+    assert json.loads((folder / "config.json").read_text())["decay_steps"] == expected
 
 
 def test_the_permutation_is_saved_with_the_run(run, tmp_path):

@@ -88,8 +88,11 @@ def single_row(run: Run) -> Row:
     if run.steps and run.seconds and run.seconds > 0 and batch_size:
         speed = run.steps * batch_size / run.seconds
         values["examples_per_second"] = speed if math.isfinite(speed) else None
+    if values["view"] and run.options.get("permute") is not None:
+        values["view"] += ", permuted"
+    cell, layers = _text(run.options.get("cell_name")), run.options.get("layers", 1)
     values.update(
-        cell=_text(run.options.get("cell_name")),
+        cell=cell if layers == 1 or cell is None else f"{layers} x {cell}",
         steps=run.steps,
         seconds=run.seconds,
         status=run.status,
