@@ -137,10 +137,13 @@ def apply_gradients(
     """Makes one update: clips the gradients, applies them, and moves the averages.
 
     All gradients are multiplied by min(1, `max_grad_norm` / their norm together)
-    (Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1).
+    (Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1). Beside the optimizer's
+    own change, kernels W lose learning rate · `weight_decay` · W; biases do not
+    (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
 
     Args:
-        config: with `max_grad_norm`, a number or `None`, and the schedule.
+        config: with `max_grad_norm`, a number or `None`, `weight_decay`, and the
+            schedule.
         optimizer: the `tf.train.Optimizer`.
         average: the `WeightAverage`, or `None`.
         gradients: pairs of gradient and variable.
@@ -161,11 +164,22 @@ def apply_gradients(
         before.append(decay)
     # What is told of a step is read before the step changes it.
     with tf.control_dependencies(before):
+        decay_op = _decay(weights, learning_rate, config.weight_decay)
+    with tf.control_dependencies([decay_op]):
         train_op = optimizer.apply_gradients(zip(values, weights), global_step)
     if average is not None:
         with tf.control_dependencies([train_op]):
             train_op = average.update(weights, decay)
     return Step(train_op, learning_rate, gradient_norm)
+
+
+def _decay(weights, learning_rate, weight_decay):
+    """The op by which kernels lose a part of themselves, if they are to."""
+    if not weight_decay:
+        return tf.no_op()
+    kept = 1 - learning_rate * weight_decay
+    kernels = [weight for weight in weights if len(weight.shape) > 1]
+    return tf.group(*[tf.assign(w, kept * w.read_value()) for w in kernels])
 
 
 @contextlib.contextmanager

@@ -61,6 +61,7 @@ DEFAULTS: dict[str, Any] = {
     "decay_steps": 10000,
     "warmup_steps": 0,
     "max_grad_norm": None,
+    "weight_decay": 0.0,
     "ema_decay": 0.0,
     "epochs": None,
     "steps": None,
@@ -209,6 +210,11 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             "clip the gradient to this Euclidean norm, all weights together, above 0, "
             "or none",
             {"type": number_or_none(above=0), "metavar": "X"},
+        ),
+        "weight_decay": (
+            "in each step kernels, not biases, lose learning rate x this of themselves "
+            "(AdamW), 0 or more",
+            {"type": number(minimum=0), "metavar": "X"},
         ),
         "ema_decay": (
             "evaluate a running average of the weights, of this decay per step: 0 for "

@@ -121,7 +121,8 @@ def test_the_average_leaves_the_training_as_it_is(recurrence, train):
 @pytest.mark.parametrize("max_grad_norm, factor", [(None, 1), (6.0, 1), (0.5, 0.1)])
 def test_gradients_are_clipped_by_the_norm_of_all_together(max_grad_norm, factor):
     """Gradients (3, 0) and 4: their norm is 5, told as it was before."""
-    config = Namespace(**CONFIG, schedule="constant", max_grad_norm=max_grad_norm)
+    options = {"schedule": "constant", "max_grad_norm": max_grad_norm}
+    config = Namespace(**CONFIG, **options, weight_decay=0.0)
     gradients = [np.float32([3, 0]), np.float32([4])]
     with tf.Graph().as_default(), tf.Session() as session:
         weights = [
@@ -140,3 +141,25 @@ def test_gradients_are_clipped_by_the_norm_of_all_together(max_grad_norm, factor
         for weight, gradient in zip(session.run(weights), gradients):
             np.testing.assert_allclose(weight, -factor * gradient, rtol=1e-6)
         assert session.run(global_step) == 1
+
+
+def test_kernels_decay_beside_the_gradient_and_biases_do_not():
+    """AdamW: W (1 - 0.5 · 0.2) - gradient, the gradient being of the W before."""
+    options = {"schedule": "constant", "max_grad_norm": None, "weight_decay": 0.2}
+    config = Namespace(**CONFIG, **options)
+    kernel, bias = np.float32([[1, -2]]), np.float32([3, 4])
+    with tf.Graph().as_default(), tf.Session() as session:
+        weights = [
+            tf.get_variable(name, initializer=value)
+            for name, value in zip("kb", [kernel, bias])
+        ]
+        loss = tf.add_n([tf.reduce_sum(weight**2) for weight in weights])
+        optimizer = tf.train.GradientDescentOptimizer(0.1)
+        gradients = optimizer.compute_gradients(loss, weights)
+        global_step = tf.train.get_or_create_global_step()
+        step = apply_gradients(config, optimizer, None, gradients, global_step)
+        session.run(tf.global_variables_initializer())
+        session.run(step.train_op)
+        found = session.run(weights)
+    np.testing.assert_allclose(found[0], 0.9 * kernel - 0.1 * 2 * kernel, rtol=1e-6)
+    np.testing.assert_allclose(found[1], bias - 0.1 * 2 * bias, rtol=1e-6)

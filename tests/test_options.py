@@ -255,6 +255,7 @@ GRAPH_OPTIONS = {
     "decay_steps": [*EXPONENTIAL, "3"],
     "warmup_steps": ["--warmup-steps", "5"],
     "max_grad_norm": ["--max-grad-norm", "0.001"],
+    "weight_decay": ["--weight-decay", "1"],
     "seed": ["--seed", "1"],
 }
 # The others, and the test that shows what they do.

@@ -61,7 +61,7 @@ def trained(script, argv, num_steps, parse, small_data):
             *("--view", "rows", "--units", "90", "--batch-size", "91", "--permute"),
             *("--input-scale", "standard", "--recurrent-init", "orthogonal"),
             *("--max-grad-norm", "0.5", "--warmup-steps", "5", "--ema-decay", "0.8"),
-            *("--layers", "2"),
+            *("--layers", "2", "--weight-decay", "3"),
         ],
         [
             *("--view", "pixels", "--units", "5", "--batch-size", "10", "--permute"),
