@@ -6,6 +6,7 @@ Cell      r, u = split(sigmoid([x, h] W_g + b_g), 2), 64 units
           h' = u h + (1 - u) c                            (Cho et al. 2014)
 Readout   dense layer on the state after the last pixel, softmax cross-entropy
 
+    python train_gru_pixel.py --preset best      learn it in minutes, and further
     python train_gru_pixel.py                    train as the notebook did, 10,000 steps
     python train_gru_pixel.py --view rows        the same cell over rows: minutes
     python train_gru_pixel.py --resume RUN_DIR   go on where it was stopped

@@ -7,6 +7,7 @@ Cell      i, j, f, o = split([x, h] W + b, 4), 50 or 128 units
                                            with Gers' forget gate, 2000)
 Readout   dense layer on the output after the last row, softmax cross-entropy
 
+    python train_lstm.py --preset best                  128 units, as far as they come
     python train_lstm.py                                50 units, 10,000 steps of 10
     python train_lstm.py --preset lstm-128-prediction   128 units, 1,000 steps of 100
     python train_lstm.py --resume RUN_DIR               go on where it was stopped

@@ -4,6 +4,7 @@ Sequence  28 time steps of 28 pixels, from the top row to the bottom one
 Cell      h' = tanh([x, h] W + b), 150 units              (Elman 1990)
 Readout   dense layer on the state after the last row, softmax cross-entropy
 
+    python train_rnn.py --preset best      train as far as the network comes
     python train_rnn.py                    train as the notebook did, 100 epochs
     python train_rnn.py --epochs 20        the same, shorter
     python train_rnn.py --resume RUN_DIR   go on where it was stopped
