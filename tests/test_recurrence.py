@@ -84,9 +84,12 @@ def network(monkeypatch):
         yield lambda *args: Network(*args, monkeypatch)
 
 
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize(
+    "cell, sizes",
+    # Stacks add nothing to the odd sizes that their cells have shown.
+    [(cell, sizes) for cell in CELLS for sizes in SIZES[: 1 if " " in cell else None]],
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("cell", CELLS)
 def test_outputs_and_gradients_are_those_of_the_plain_equations(
     cell, layout, sizes, network
 ):

@@ -34,7 +34,9 @@ def test_names_are_not_used_twice():
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("folder", KEPT, ids=lambda f: f"{f.parent.name}-{f.name}")
+@pytest.mark.parametrize(
+    "folder", KEPT, ids=[f"{folder.parent.name}-{folder.name}" for folder in KEPT]
+)
 def test_what_is_kept_is_of_the_command(folder, parse):
     """Made by these options, as they are now; its figures agree with one another."""
     experiment = {e.name: e for e in ALL}[folder.parent.name]

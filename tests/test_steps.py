@@ -64,7 +64,7 @@ def trained(script, argv, num_steps, parse, small_data):
             *("--layers", "2", "--weight-decay", "3"),
         ],
         [
-            *("--view", "pixels", "--units", "5", "--batch-size", "10", "--permute"),
+            *("--view", "rows", "--units", "5", "--batch-size", "10"),
             *("--max-grad-norm", "0.1", "--ema-decay", "0.5"),
         ],
     ],
