@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from typing import Callable
+from typing import Any, Callable
 
 NEVER = "never"
 ALL = "all"
@@ -29,23 +29,6 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
                 f"found {text!r}; expected a whole number {limits}"
             )
         return value
-
-    return convert
-
-
-def whole_number_or(
-    word: str, minimum: int, maximum: int | None = None
-) -> Callable[[str], int | str | None]:
-    """A whole number as `whole_number` takes it, or a word; "none" becomes `None`."""
-    convert_number = whole_number(minimum, maximum)
-
-    def convert(text: str) -> int | str | None:
-        if text == word:
-            return None if word == "none" else word
-        try:
-            return convert_number(text)
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{error}, or {word}")
 
     return convert
 
@@ -76,16 +59,18 @@ def number(
     return convert
 
 
-def number_or_none(above: float) -> Callable[[str], float | None]:
-    """A number that float32 can hold, above `above`, or `none`."""
+def or_word(word: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What another type takes, or a word; "none" becomes `None`."""
 
-    def convert(text: str) -> float | None:
+    def convert_or_word(text: str) -> Any:
+        if text == word:
+            return None if word == "none" else word
         try:
-            return None if text == "none" else number(above)(text)
+            return convert(text)
         except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{error}, or none")
+            raise argparse.ArgumentTypeError(f"{error}, or {word}")
 
-    return convert
+    return convert_or_word
 
 
 def interval(text: str) -> str:
@@ -134,14 +119,6 @@ def interval_in_steps(text: str, steps_per_epoch: int) -> int:
         return 0
     count = int(re.sub("[a-z]", "", text))
     return count * steps_per_epoch if "epoch" in text else count
-
-
-def number_or_uniform(text: str) -> float | str:
-    """A number that float32 can hold, or `uniform`."""
-    try:
-        return text if text == "uniform" else number()(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, or uniform")
 
 
 def steps_or_none(text: str) -> str | None:

@@ -27,13 +27,11 @@ from seqmnist.option_types import (
     interval,
     interval_or_time,
     number,
-    number_or_none,
-    number_or_uniform,
+    or_word,
     path,
     scope_name,
     steps_or_none,
     whole_number,
-    whole_number_or,
 )
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
 from seqmnist.run_folder import CONFIG_FILE, read_config
@@ -115,7 +113,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             "read the pixels in the permuted order that follows from this seed "
             f"({PERMUTATION_SEED} if none is given, as in many papers), or none",
             {
-                "type": whole_number_or("none", 0, MAX_SEED),
+                "type": or_word("none", whole_number(0, MAX_SEED)),
                 "nargs": "?",
                 "const": PERMUTATION_SEED,
                 "metavar": "SEED",
@@ -171,7 +169,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         ),
         "readout_bias": (
             "initial readout bias: a number, or 'uniform' for U[0, 1)",
-            {"type": number_or_uniform, "metavar": "BIAS"},
+            {"type": or_word("uniform", number()), "metavar": "BIAS"},
         ),
         "init_checkpoint": (
             "start from the weights of this TensorFlow checkpoint, such as one that a "
@@ -200,7 +198,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "decay_steps": (
             "for --schedule exponential and cosine, 1 or more, or all of the run's, "
             "which is what a cosine has unless told",
-            {"type": whole_number_or(ALL, 1), "metavar": "N"},
+            {"type": or_word(ALL, whole_number(1)), "metavar": "N"},
         ),
         "warmup_steps": (
             "steps in which the learning rate rises to the schedule's, 0 or more",
@@ -209,7 +207,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "max_grad_norm": (
             "clip the gradient to this Euclidean norm, all weights together, above 0, "
             "or none",
-            {"type": number_or_none(above=0), "metavar": "X"},
+            {"type": or_word("none", number(above=0)), "metavar": "X"},
         ),
         "weight_decay": (
             "in each step kernels, not biases, lose learning rate x this of themselves "
@@ -291,7 +289,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "predict": (
             "show label, logits and prediction of this test image at the end: 0 or "
             "more, or none",
-            {"type": whole_number_or("none", 0), "metavar": "INDEX"},
+            {"type": or_word("none", whole_number(0)), "metavar": "INDEX"},
         ),
         "show": (
             "open the curves in a window at the end",
