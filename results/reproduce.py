@@ -11,7 +11,6 @@ again, and what was stopped is resumed.
 """
 
 import argparse
-import csv
 import json
 import shlex
 import subprocess
@@ -23,10 +22,14 @@ from statistics import mean, stdev
 RESULTS_DIR = Path(__file__).resolve().parent
 PROJECT_DIR = RESULTS_DIR.parent
 LOG_DIR = PROJECT_DIR / "logs" / "results"
+sys.path.insert(0, str(PROJECT_DIR))
 
-DIVERGED = 3  # a script's exit status
+from seqmnist.errors import Diverged  # noqa: E402
+from seqmnist.run_folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
+from seqmnist.run_log import Result, read_metrics  # noqa: E402
+
 FAILURE_FILE = "failure.txt"
-KEPT_FILES = ("config.json", "metrics.csv", "result.txt", FAILURE_FILE)
+KEPT_FILES = (CONFIG_FILE, METRICS_FILE, RESULT_FILE, FAILURE_FILE)
 
 # A network that ends below this on validation has not learned the task.
 LEARNED = 0.5
@@ -128,21 +131,21 @@ def reproduce(experiment, seed):
         SystemExit: the run was interrupted or could not be made, with its status.
     """
     target = RESULTS_DIR / experiment.name / f"seed{seed}"
-    if (target / "result.txt").exists() or (target / FAILURE_FILE).exists():
+    if (target / RESULT_FILE).exists() or (target / FAILURE_FILE).exists():
         return
     log_dir = LOG_DIR / f"{experiment.name}-seed{seed}"
     command = shlex.split(experiment.command)
-    runs = sorted(log_dir.glob("*/*/config.json"))
+    runs = sorted(log_dir.glob(f"*/*/{CONFIG_FILE}"))
     if runs:
         command = [command[0], "--resume", str(runs[-1].parent)]
     else:
         command += ["--seed", str(seed), "--log-dir", str(log_dir)]
     print("\n$ python " + " ".join(command), flush=True)
     status = subprocess.call([sys.executable, *command], cwd=str(PROJECT_DIR))
-    if status not in (0, DIVERGED):
+    if status not in (0, Diverged.status):
         sys.exit(status)
-    folder = sorted(log_dir.glob("*/*/config.json"))[-1].parent
-    if status == DIVERGED:
+    folder = sorted(log_dir.glob(f"*/*/{CONFIG_FILE}"))[-1].parent
+    if status == Diverged.status:
         (folder / FAILURE_FILE).write_text("the training diverged\n")
     keep(folder, target)
 
@@ -173,14 +176,12 @@ def read_run(folder):
         The parameters, the rows of metrics.csv on validation, the result as a
         dictionary, or `None` if the run failed.
     """
-    parameters = json.loads((folder / "config.json").read_text())["parameters"]
-    with open(str(folder / "metrics.csv")) as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "validation"]
+    parameters = json.loads((folder / CONFIG_FILE).read_text())["parameters"]
+    rows = [row for row in read_metrics(folder) if row["split"] == "validation"]
     result = None
     has_ended = rows and not (folder / FAILURE_FILE).exists()
-    if has_ended and float(rows[-1]["accuracy"]) >= LEARNED:
-        words = (folder / "result.txt").read_text().split()[1:]
-        result = dict(word.split("=", 1) for word in words)
+    if has_ended and rows[-1]["accuracy"] >= LEARNED:
+        result = Result.parse((folder / RESULT_FILE).read_text())._asdict()
     return parameters, rows, result
 
 
@@ -231,7 +232,7 @@ def ingredients_row(experiment, runs):
         A list of strings.
     """
     rows = [rows for _, rows, _ in runs]
-    lasts = [float(rows[-1]["accuracy"]) for _, rows, result in runs if result]
+    lasts = [rows[-1]["accuracy"] for _, rows, result in runs if result]
     return [
         experiment.task,
         spread(lasts) if lasts else "failed",
@@ -252,14 +253,14 @@ def results_row(experiment, runs):
     parameters = runs[0][0]
     results = [result for _, _, result in runs if result]
     lasts = [rows[-1] for _, rows, _ in runs if rows]
-    seconds = [float(last["seconds"]) for last in lasts]
+    seconds = [last["seconds"] for last in lasts]
     return [
         experiment.task,
         f"`{experiment.command}`",
         f"{parameters:,}",
         f"{max((int(last['step']) for last in lasts), default=0):,}",
         f"{mean(seconds or [0]) / 60:.1f}",
-        spread([float(result["test_accuracy"]) for result in results]),
+        spread([result["test_accuracy"] for result in results]),
         f"{len(runs) - len(results)} of {len(runs)}",
         *(milestone([rows for _, rows, _ in runs], a) for a in MILESTONES),
     ]
@@ -286,13 +287,13 @@ def milestone(runs, accuracy):
         "steps (minutes)"; a dash unless all runs come to it.
     """
     firsts = [
-        next((row for row in rows if float(row["accuracy"]) >= accuracy), None)
+        next((row for row in rows if row["accuracy"] >= accuracy), None)
         for rows in runs
     ]
     if None in firsts:
         return "–"
-    steps = mean(int(row["step"]) for row in firsts)
-    minutes = mean(float(row["seconds"]) for row in firsts) / 60
+    steps = mean(row["step"] for row in firsts)
+    minutes = mean(row["seconds"] for row in firsts) / 60
     return f"{steps:,.0f} ({minutes:.1f})"
 
 

@@ -147,7 +147,7 @@ def test_a_run_that_diverged_is_a_failure(made):
 def rows(*accuracies):
     """Validation rows of metrics.csv, one per 100 steps and 30 seconds."""
     return [
-        {"step": f"{100 * n}", "seconds": f"{30 * n}", "accuracy": f"{accuracy}"}
+        {"step": 100.0 * n, "seconds": 30.0 * n, "accuracy": accuracy}
         for n, accuracy in enumerate(accuracies, 1)
     ]
 
