@@ -41,7 +41,7 @@ DEFAULTS = {"view": "pixels", "units": 64, "cell_name": "gru_cell"}
 # What made the network learn soon and every time; results/ has the runs.
 BEST = {
     "input_scale": "standard",
-    "max_shift": 2,
+    "max_shift": 1,
     "max_slant": 0.3,
     "recurrent_init": "orthogonal",
     "bias_init": "chrono",
