@@ -1,7 +1,7 @@
 """Trains the networks of the README's tables of results, and makes the tables.
 
     make results                             all that is missing; hours
-    python results/reproduce.py --only gru   what has these letters in its name
+    python results/reproduce.py --only gru   that experiment, or all with these letters
     python results/reproduce.py --tables     only prints the tables of what is there
 
 Each experiment is a command, run once for each of its seeds. What it leaves is in
@@ -106,12 +106,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="letters of an experiment's name")
+    parser.add_argument("--only", default="", help="a name, or letters of names")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     args = parser.parse_args()
-    chosen = [e for e in EXPERIMENTS + INGREDIENTS if args.only in e.name]
+    known = EXPERIMENTS + INGREDIENTS
+    chosen = [e for e in known if args.only == e.name]
+    chosen = chosen or [e for e in known if args.only in e.name]
     if not chosen:
-        names = ", ".join(e.name for e in EXPERIMENTS + INGREDIENTS)
+        names = ", ".join(e.name for e in known)
         parser.error(f"--only {args.only}: in no name; the names are {names}")
     if not args.tables:
         for experiment in chosen:
