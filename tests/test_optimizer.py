@@ -118,29 +118,53 @@ def test_the_average_leaves_the_training_as_it_is(recurrence, train):
         np.testing.assert_allclose(value, other, rtol=1e-5, atol=1e-7)
 
 
+def descend(gradients, max_grad_norm, is_compiled=False):
+    """What one update of learning rate 1 adds to weights, and the norm it tells."""
+    options = {"schedule": "constant", "max_grad_norm": max_grad_norm}
+    config = Namespace(**CONFIG, **options, weight_decay=0.0)
+    gradients = [np.float32(gradient) for gradient in gradients]
+    with tf.Graph().as_default(), tf.Session() as session:
+        weights = [
+            tf.get_variable(name, g.shape, initializer=tf.zeros_initializer())
+            for name, g in zip("ab", gradients)
+        ]
+        global_step = tf.train.get_or_create_global_step()
+        optimizer = tf.train.GradientDescentOptimizer(1.0)
+
+        def update(*values):
+            pairs = list(zip(values, weights))
+            step = apply_gradients(config, optimizer, None, pairs, global_step)
+            with tf.control_dependencies([step.train_op]):
+                return tf.identity(step.learning_rate), tf.identity(step.gradient_norm)
+
+        if is_compiled:
+            update = tf.function(update, jit_compile=True, autograph=False)
+        told = update(*map(tf.constant, gradients))
+        session.run(tf.global_variables_initializer())
+        learning_rate, norm = session.run(told)
+        assert learning_rate == 0.5 and session.run(global_step) == 1
+        return session.run(weights), norm
+
+
 @pytest.mark.parametrize("max_grad_norm, factor", [(None, 1), (6.0, 1), (0.5, 0.1)])
 def test_gradients_are_clipped_by_the_norm_of_all_together(max_grad_norm, factor):
     """Gradients (3, 0) and 4: their norm is 5, told as it was before."""
-    options = {"schedule": "constant", "max_grad_norm": max_grad_norm}
-    config = Namespace(**CONFIG, **options, weight_decay=0.0)
-    gradients = [np.float32([3, 0]), np.float32([4])]
-    with tf.Graph().as_default(), tf.Session() as session:
-        weights = [
-            tf.get_variable(n, initializer=0 * g) for n, g in zip("ab", gradients)
-        ]
-        global_step = tf.train.get_or_create_global_step()
-        step = apply_gradients(
-            config,
-            tf.train.GradientDescentOptimizer(1.0),
-            None,
-            [(tf.constant(g), w) for g, w in zip(gradients, weights)],
-            global_step,
-        )
-        session.run(tf.global_variables_initializer())
-        assert session.run(step)[1:] == (0.5, 5.0)
-        for weight, gradient in zip(session.run(weights), gradients):
-            np.testing.assert_allclose(weight, -factor * gradient, rtol=1e-6)
-        assert session.run(global_step) == 1
+    gradients = [[3, 0], [4]]
+    found, norm = descend(gradients, max_grad_norm)
+    assert norm == 5
+    for change, gradient in zip(found, gradients):
+        np.testing.assert_allclose(change, -factor * np.array(gradient), rtol=1e-6)
+
+
+COMPILED = [False] if tf.VERSION.startswith("1.") else [False, True]
+
+
+@pytest.mark.parametrize("is_compiled", COMPILED)
+def test_a_gradient_whose_square_is_no_float32_is_clipped(is_compiled):
+    found, norm = descend([[3e30, 0], [-4e30]], 0.5, is_compiled)
+    assert norm == pytest.approx(5e30)
+    np.testing.assert_allclose(found[0], [-0.3, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[1], [0.4], rtol=1e-6)
 
 
 def test_kernels_decay_beside_the_gradient_and_biases_do_not():
