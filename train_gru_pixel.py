@@ -48,10 +48,12 @@ BEST = {
     "batch_size": 128,
     "learning_rate": 0.02,
     "schedule": "cosine",
+    "decay_steps": 17000,  # 40 epochs: the run ends before the learning rate does
     "warmup_steps": 100,
     "max_grad_norm": 1.0,
-    "ema_decay": 0.999,
-    "epochs": 40,
+    "weight_decay": 0.02,
+    "ema_decay": 0.9995,
+    "epochs": 28,
 }
 PRESETS = {
     # Notebook 5.
@@ -69,6 +71,7 @@ PRESETS = {
         **BEST,
         "max_shift": 0,
         "max_slant": 0.0,
+        "decay_steps": "all",
         "ema_decay": 0.99,
         "epochs": 2,
         "report_every": "20steps",
