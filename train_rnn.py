@@ -39,14 +39,14 @@ DEFAULTS = {"view": "rows", "units": 150, "cell_name": "basic_rnn_cell"}
 # What made the network learn furthest; results/ has the runs.
 BEST = {
     "input_scale": "standard",
-    "max_shift": 2,
-    "max_slant": 0.3,
+    "max_shift": 1,
     "recurrent_init": "orthogonal",
     "batch_size": 150,
     "learning_rate": 0.002,
     "schedule": "cosine",
     "warmup_steps": 100,
     "max_grad_norm": 1.0,
+    "weight_decay": 0.2,
     "ema_decay": 0.999,
     "epochs": 60,
 }
