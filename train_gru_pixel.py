@@ -12,7 +12,8 @@ Readout   dense layer on the state after the last pixel, softmax cross-entropy
     python train_gru_pixel.py --resume RUN_DIR   go on where it was stopped
     tensorboard --logdir logs                    watch it
 
-Test accuracy with seed 0: 0.8946 after 10,000 steps; a step takes 0.25 s on two cores.
+Test accuracy with --preset best: 0.9903 (mean of seeds 0, 1 and 2) in 27 minutes on one
+core; as the notebook: 0.8946 with seed 0, in 40 minutes on two.
 """
 
 import sys

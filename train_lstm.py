@@ -13,8 +13,8 @@ Readout   dense layer on the output after the last row, softmax cross-entropy
     python train_lstm.py --resume RUN_DIR               go on where it was stopped
     tensorboard --logdir logs                           watch it
 
-Test accuracy, mean (standard deviation) of seeds 0, 1 and 2: 0.9647 (0.0048) with 50
-units, 0.9740 (0.0019) with 128; a minute or less on two cores.
+Test accuracy with --preset best: 0.9938 (mean of seeds 0, 1 and 2) in 4 minutes; as the
+notebooks: 0.9647 with 50 units, 0.9740 with 128, in less than one.
 """
 
 import sys

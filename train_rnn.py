@@ -10,7 +10,8 @@ Readout   dense layer on the state after the last row, softmax cross-entropy
     python train_rnn.py --resume RUN_DIR   go on where it was stopped
     tensorboard --logdir logs              watch it
 
-Test accuracy with seed 0: 0.9803 after 20 epochs, 34 s on two cores.
+Test accuracy with --preset best: 0.9913 (mean of seeds 0, 1 and 2) in 3 minutes; as the
+notebook: 0.9803 with seed 0 after 20 epochs, in 34 s.
 """
 
 import sys
