@@ -121,22 +121,20 @@ def interval_in_steps(text: str, steps_per_epoch: int) -> int:
     return count * steps_per_epoch if "epoch" in text else count
 
 
-def steps_or_none(text: str) -> str | None:
-    """Some steps in a row, first:last, such as `101:105`; or `none`."""
-    if text == "none":
-        return None
+def steps_in_a_row(text: str) -> str:
+    """Some steps in a row, first:last, such as `101:105`."""
     match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
     first, last = map(int, match.groups()) if match else (0, 0)
     if not 1 <= first <= last < first + MAX_TRACED:
         raise argparse.ArgumentTypeError(
             f"found {text!r}; expected first:last, such as 101:105, at most "
-            f"{MAX_TRACED} steps, or none"
+            f"{MAX_TRACED} steps"
         )
     return f"{first}:{last}"
 
 
 def first_and_last(text: str) -> tuple[int, int]:
-    """The two steps in what `steps_or_none` returned."""
+    """The two steps in what `steps_in_a_row` returned."""
     first, last = map(int, text.split(":"))
     return first, last
 

@@ -30,7 +30,7 @@ from seqmnist.option_types import (
     or_word,
     path,
     scope_name,
-    steps_or_none,
+    steps_in_a_row,
     whole_number,
 )
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
@@ -284,7 +284,7 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         ),
         "trace_steps": (
             "write a timeline of these training steps, such as 101:105, or none",
-            {"type": steps_or_none, "metavar": "FIRST:LAST"},
+            {"type": or_word("none", steps_in_a_row), "metavar": "FIRST:LAST"},
         ),
         "predict": (
             "show label, logits and prediction of this test image at the end: 0 or "
