@@ -68,7 +68,7 @@ EXPERIMENTS = [
     Experiment(
         "permuted pixels, GRU",
         "gru-best-permuted",
-        "train_gru_pixel.py --preset best --permute",
+        "train_gru_pixel.py --preset best-large --permute --decay-steps all",
         (0, 1, 2),
     ),
 ]
