@@ -1,6 +1,7 @@
 # `make` trains the three networks shortly and compares them; `make test` tests them.
 # Both make the environment .venv first, with any Python that TensorFlow is built for.
-# `make bench` measures the suite beside its peers, in an environment with all of them;
+# `make bench` measures the suite beside its peers, in an environment with all of them,
+# `make bench-workers` what a second worker brings;
 # `make torture` kills and resumes runs; `make results` trains for hours.
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ VENV_BENCH := .venv-bench
 # A process per core; those that are done early take tests over from the others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-tf1 torture torture-tf1 bench results lint clean
+.PHONY: demo test test-tf1 torture torture-tf1 bench bench-workers results lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python train_rnn.py --preset quick
@@ -38,6 +39,9 @@ torture-tf1: $(VENV_TF1)/installed
 bench: $(VENV_BENCH)/installed
 	-@$(MAKE) $(VENV_TF1)/installed
 	$(VENV_BENCH)/bin/python benchmarks/run.py
+
+bench-workers: $(VENV)/installed
+	$(VENV)/bin/python benchmarks/workers.py
 
 # Trains what the README's table of results is made of, as far as it is not in results/.
 results: $(VENV)/installed

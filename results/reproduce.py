@@ -12,8 +12,8 @@ again, and what was stopped is resumed.
 
 import argparse
 import json
+import os
 import shlex
-import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -25,10 +25,16 @@ LOG_DIR = PROJECT_DIR / "logs" / "results"
 sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist.errors import Diverged  # noqa: E402
+from seqmnist.launching.sweep import (  # noqa: E402
+    FAILURE_FILE,
+    Job,
+    find_run,
+    is_done,
+    run_sweep,
+)
 from seqmnist.run_folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
 from seqmnist.run_log import Result, read_metrics  # noqa: E402
 
-FAILURE_FILE = "failure.txt"
 KEPT_FILES = (CONFIG_FILE, METRICS_FILE, RESULT_FILE, FAILURE_FILE)
 
 # A network that ends below this on validation has not learned the task.
@@ -107,6 +113,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", help="a name, or letters of names")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     args = parser.parse_args()
     known = EXPERIMENTS + INGREDIENTS
@@ -116,40 +123,35 @@ def main():
         names = ", ".join(e.name for e in known)
         parser.error(f"--only {args.only}: in no name; the names are {names}")
     if not args.tables:
-        for experiment in chosen:
-            for seed in experiment.seeds:
-                reproduce(experiment, seed)
+        os.chdir(PROJECT_DIR)
+        status = reproduce(chosen, args.jobs)
+        if status:
+            sys.exit(status)
     print(results_table(RESULTS_DIR), ingredients_table(RESULTS_DIR), sep="\n\n")
 
 
-def reproduce(experiment, seed):
-    """Runs an experiment with a seed to its end, unless that is done.
+def reproduce(experiments, num_jobs=1):
+    """Runs what is missing of some experiments to its end, and keeps it.
 
     Args:
-        experiment: one of `EXPERIMENTS`.
-        seed: of the run.
+        experiments: of `EXPERIMENTS` and `INGREDIENTS`.
+        num_jobs: runs at the same time, each on its part of the cores.
 
-    Raises:
-        SystemExit: the run was interrupted or could not be made, with its status.
+    Returns:
+        0, or the status of the first run that failed; one that diverged has not.
     """
-    target = RESULTS_DIR / experiment.name / f"seed{seed}"
-    if (target / RESULT_FILE).exists() or (target / FAILURE_FILE).exists():
-        return
-    log_dir = LOG_DIR / f"{experiment.name}-seed{seed}"
-    command = shlex.split(experiment.command)
-    runs = sorted(log_dir.glob(f"*/*/{CONFIG_FILE}"))
-    if runs:
-        command = [command[0], "--resume", str(runs[-1].parent)]
-    else:
-        command += ["--seed", str(seed), "--log-dir", str(log_dir)]
-    print("\n$ python " + " ".join(command), flush=True)
-    status = subprocess.call([sys.executable, *command], cwd=str(PROJECT_DIR))
-    if status not in (0, Diverged.status):
-        sys.exit(status)
-    folder = sorted(log_dir.glob(f"*/*/{CONFIG_FILE}"))[-1].parent
-    if status == Diverged.status:
-        (folder / FAILURE_FILE).write_text("the training diverged\n")
-    keep(folder, target)
+    missing = []
+    for experiment in experiments:
+        for seed in experiment.seeds:
+            target = RESULTS_DIR / experiment.name / f"seed{seed}"
+            if not any((target / n).exists() for n in (RESULT_FILE, FAILURE_FILE)):
+                command = [*shlex.split(experiment.command), "--seed", str(seed)]
+                missing.append((Job(f"{experiment.name}-seed{seed}", command), target))
+    status = run_sweep([job for job, _ in missing], LOG_DIR, num_jobs)
+    for job, target in missing:
+        if is_done(job, LOG_DIR):
+            keep(find_run(job, LOG_DIR), target)
+    return 0 if status == Diverged.status else status
 
 
 def keep(folder, target):

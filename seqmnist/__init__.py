@@ -7,7 +7,8 @@ Imports point one way, from the scripts down:
                   trainer  -> illustrations -> figures, reading, predictions
     train_*.py -> sequences, cells, classifier                (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
-    compare.py -> comparing, predict.py -> predicting
+    training, steps, network -> distributed                   (several workers)
+    compare.py -> comparing, predict.py -> predicting, launch.py -> launching
     training   -> plan, batches -> mnist -> idx               (NumPy only)
     everything -> errors, paths; what needs TensorFlow -> tf1
 

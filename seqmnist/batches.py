@@ -58,6 +58,7 @@ def training_batches(
     first_step: int = 0,
     max_shift: int = 0,
     max_slant: float = 0.0,
+    share: slice = slice(None),
 ) -> Iterator[Batch]:
     """Yields the batches of a run, one per step.
 
@@ -73,9 +74,10 @@ def training_batches(
         max_shift: each image is moved by up to so many pixels down or up and right or
             left, each time anew; see `distort_images`.
         max_slant: each image is slanted by up to so many pixels per row, either way.
+        share: which examples of each batch to yield.
 
     Yields:
-        One `Batch` of exactly `batch_size` examples per step.
+        One `Batch` of exactly `batch_size` examples, or that share of it, per step.
 
     Raises:
         UserError: the split is smaller than one batch.
@@ -89,13 +91,13 @@ def training_batches(
             generator = np.random.RandomState([seed, epoch])
             permutation = generator.permutation(num_examples)
             permutation_epoch = epoch
-        chosen = permutation[position * batch_size : (position + 1) * batch_size]
+        chosen = permutation[position * batch_size : (position + 1) * batch_size][share]
         images = split.images[chosen]
         if max_shift or max_slant:
             generator = np.random.RandomState([seed, epoch, position])
             shifts = generator.randint(-max_shift, max_shift + 1, [batch_size, 2])
             slants = generator.uniform(-max_slant, max_slant, batch_size)
-            images = distort_images(images, shifts, slants)
+            images = distort_images(images, shifts[share], slants[share])
         yield Batch(images, split.labels[chosen])
 
 

@@ -29,6 +29,12 @@ class Diverged(UserError):
     status = 3
 
 
+class LostWorker(UserError):
+    """Another worker has gone, or does not answer any more."""
+
+    status = 75  # EX_TEMPFAIL of sysexits.h: it may work when all are started again
+
+
 class Interrupted(Exception):
     """A signal ended the run.
 
@@ -67,9 +73,9 @@ def tensorflow_reason(error: Exception) -> str:
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
     """Makes `main(argv)` end a script with an exit status instead of a traceback.
 
-    A `UserError` prints its line on stderr and gives its status, 2 or 3. A signal gives
-    128 and its number, as in the shell: 130 for Ctrl-C, 143 for SIGTERM; and a reader
-    that closed the pipe (`| head`) 141, as SIGPIPE would.
+    A `UserError` prints its line on stderr and gives its status, 2, 3 or 75. A signal
+    gives 128 and its number, as in the shell: 130 for Ctrl-C, 143 for SIGTERM; and a
+    reader that closed the pipe (`| head`) 141, as SIGPIPE would.
 
     Args:
         main: a function of the command line that returns an exit status.

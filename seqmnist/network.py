@@ -10,6 +10,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Variables
+from seqmnist.distributed.workers import OneWorker
 from seqmnist.graph_view import readable
 from seqmnist.initial_weights import load_weights
 from seqmnist.optimizer import averaged_weights
@@ -24,6 +25,7 @@ class Network:
         config: the run's configuration, as options.py parses it.
         build_graph: takes the configuration, returns a `Classifier`.
         start: the checkpoint to go on from, or `None`.
+        workers: who train it; the chief's weights are what all begin with.
         stack: closes the session in the end.
 
     Attributes:
@@ -31,6 +33,7 @@ class Network:
         graph_def: what TensorBoard shows of it.
         steps: its updates and evaluations, as `make_steps` makes them.
         session: with the network's variables.
+        workers: who train it.
         variables: what to save in a checkpoint.
         num_parameters: number of trained weights.
         histograms: of weights and gradients; `None` with `--summaries scalars`.
@@ -44,17 +47,19 @@ class Network:
         config: Namespace,
         build_graph: Callable[[Namespace], Any],
         start: Checkpoint | None,
+        workers: OneWorker,
         stack: contextlib.ExitStack,
     ) -> None:
         self.classifier = classifier = build_graph(config)
         # Before anything is added for speed, checkpoints and summaries.
         self.graph_def = readable(classifier.graph.as_graph_def(add_shapes=True))
-        self.steps = make_steps(classifier, config)
+        self.workers = workers
+        self.steps = make_steps(classifier, config, workers)
         self.histograms = None
         if config.summaries == "all":
             self.histograms = Histograms(classifier, config.batch_size)
         self.session = stack.enter_context(
-            tf.Session(graph=classifier.graph, config=self.steps.session_config)
+            workers.session(classifier.graph, self.steps.session_config)
         )
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         self.num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
@@ -63,11 +68,14 @@ class Network:
         self.steps.initialize(self.session)
         if start is not None:
             self.variables.restore(start)
-        elif config.init_checkpoint is not None:
+        elif config.init_checkpoint is not None and workers.index == 0:
             load_weights(
                 config.init_checkpoint, classifier, config.cell_name, self.session
             )
+        with classifier.graph.as_default():
+            workers.prepare(tf.global_variables())
         classifier.graph.finalize()
+        workers.align(self.session)
 
     def averaged(self) -> ContextManager[None]:
         """A context in which the weights are their averages, if the run keeps any."""

@@ -68,6 +68,7 @@ DEFAULTS: dict[str, Any] = {
     "evaluate_splits": ["validation"],
     "evaluation_batch_size": 500,
     "recurrence": "auto",
+    "worker_timeout": 60,
     "seed": 0,
     "log_dir": str(LOG_DIR),
     "resume": None,
@@ -86,6 +87,7 @@ ONLY_IN = {"--forget-bias": "train_lstm.py"}
 # as it changes none of the run's numbers. The data are compared themselves.
 MAY_CHANGE = {
     *("data_dir", "checkpoint_every", "predict", "show", "summaries", "trace_steps"),
+    "worker_timeout",
 }
 
 # Options that are files and folders. They are recorded as absolute paths.
@@ -251,6 +253,11 @@ OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         ),
         "evaluation_batch_size": (
             "images evaluated at once, 1 or more; changes memory and speed only",
+            {"type": whole_number(1), "metavar": "N"},
+        ),
+        "worker_timeout": (
+            "of several workers (TF_CONFIG): seconds to wait for another one, at the "
+            "start and in each step, 1 or more",
             {"type": whole_number(1), "metavar": "N"},
         ),
     },
@@ -447,6 +454,19 @@ def deciding(config: argparse.Namespace) -> dict[str, Any]:
     shapes = {"script", "view", "units", "cell_name"}
     others = {*MAY_CHANGE, *shapes, "command", "log_dir"}
     return {name: v for name, v in recorded(config).items() if name not in others}
+
+
+def shared(config: argparse.Namespace) -> dict[str, Any]:
+    """The options that all workers must have alike.
+
+    Weights are the chief's, wherever it has them from, and so is all that is written.
+    """
+    chief = {*MAY_CHANGE, "command", "log_dir", "init_checkpoint"}
+    return {
+        _flag(name) if name in telling() else name: value
+        for name, value in recorded(config).items()
+        if name not in chief
+    }
 
 
 def telling() -> list[str]:

@@ -2,7 +2,8 @@
 
 Both kinds of steps train the same variables with the same optimizer, and both count the
 same things; they differ in how the gradients are computed and in how many updates one
-`Session.run` does.
+`Session.run` does. With several workers, each computes the gradients of its share of a
+batch, and all make the same update with the sum.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from seqmnist.classifier import (
     cross_entropy,
     scale_pixels,
 )
+from seqmnist.distributed.workers import OneWorker
 from seqmnist.errors import UserError
 from seqmnist.optimizer import apply_gradients
 from seqmnist.recurrence import has_equations, make_recurrence
@@ -56,6 +58,8 @@ class PlainSteps:
 
     Args:
         classifier: the `Classifier`.
+        config: with `batch_size` and what decides how updates are made.
+        workers: who make them together.
         reason: why the fast path is not taken, for the user.
 
     Attributes:
@@ -67,25 +71,34 @@ class PlainSteps:
     max_updates = 1
     session_config = None
 
-    def __init__(self, classifier: Any, reason: str) -> None:
+    def __init__(
+        self, classifier: Any, config: Namespace, workers: OneWorker, reason: str
+    ) -> None:
         self.classifier = classifier
+        self.workers = workers
         self.description = f"plain ({reason})"
-
-    def initialize(self, session: Any) -> None:
-        """Prepares what is not a part of the classifier."""
-
-    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
-        """Does one update per batch; at most `max_updates`."""
-        classifier = self.classifier
-        fetches = [
+        self._update = [
             classifier.loss,
             classifier.correct_count,
             classifier.learning_rate,
             classifier.gradient_norm,
             classifier.train_op,
         ]
+        if workers.size > 1:
+            with classifier.graph.as_default(), tf.variable_scope("workers"):
+                self._update = self._build_shared_update(config)
+
+    def initialize(self, session: Any) -> None:
+        """Prepares what is not a part of the classifier."""
+
+    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
+        """Does one update per batch, of which it gets this worker's share.
+
+        There are at most `max_updates` batches.
+        """
         return [
-            Update(*session.run(fetches, self._feed(batch))[:4]) for batch in batches
+            Update(*self.workers.run(session, self._update, self._feed(batch))[:4])
+            for batch in batches
         ]
 
     def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
@@ -94,6 +107,26 @@ class PlainSteps:
         fetches = [classifier.loss, classifier.correct_count, classifier.logits]
         loss, correct, logits = session.run(fetches, self._feed(batch))
         return loss, correct, logits
+
+    def _build_shared_update(self, config):
+        """Builds the update with the gradients of all workers."""
+        classifier = self.classifier
+        weights = [weight for _, weight in classifier.gradients]
+        gradients = [gradient for gradient, _ in classifier.gradients]
+        # Of the mean over the batch, that over a share is so large a part.
+        share = self.workers.share(config.batch_size)
+        part = (share.stop - share.start) / config.batch_size
+        terms = [part * value for value in [classifier.loss, *gradients]]
+        correct = tf.cast(classifier.correct_count, tf.float32)
+        correct, loss, *gradients = self.workers.add_up([correct, *terms])
+        train_op, learning_rate, norm = apply_gradients(
+            config,
+            classifier.optimizer,
+            classifier.average,
+            list(zip(gradients, weights)),
+            tf.train.get_global_step(),
+        )
+        return [loss, correct, learning_rate, norm, train_op]
 
     def _feed(self, batch):
         """The feed for a batch."""
@@ -113,14 +146,16 @@ class FastSteps:
         classifier: the `Classifier`.
         config: with `batch_size`, `evaluation_batch_size`, and what decides how images
             are read and updates are made.
+        workers: who make them together.
 
     Attributes:
         max_updates, session_config, description: as for `PlainSteps`.
     """
 
-    def __init__(self, classifier: Any, config: Namespace) -> None:
+    def __init__(self, classifier: Any, config: Namespace, workers: OneWorker) -> None:
         self.classifier = classifier
         self.config = config
+        self.workers = workers
         cores = _num_cores()
         self.session_config = _session_config()
         self._view = view = VIEWS[config.view]
@@ -133,7 +168,10 @@ class FastSteps:
         num_values = sum(int(np.prod(w.shape.as_list())) for w in self._weights[:-2])
         operations = 3 * 2 * num_values * view.time_steps * config.batch_size
         self.max_updates = int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
-        self._part_sizes = _part_sizes(config.batch_size, units, cores)
+        if workers.size > 1:
+            self.max_updates = 1  # each waits for the others' gradients
+        share = workers.share(config.batch_size)
+        self._part_sizes = _part_sizes(share.stop - share.start, units, cores)
         self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, units, cores)
         images = " + ".join(map(str, self._part_sizes))
         plural = "" if self.max_updates == 1 else "s"
@@ -152,7 +190,10 @@ class FastSteps:
         session.run(self._initializer)
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
-        """Does one update per batch; at most `max_updates`."""
+        """Does one update per batch, of which it gets this worker's share.
+
+        There are at most `max_updates` batches.
+        """
         images = _filled(np.stack([b.images for b in batches]), self.max_updates)
         labels = _filled(np.stack([b.labels for b in batches]), self.max_updates)
         feed = {
@@ -160,7 +201,7 @@ class FastSteps:
             self._labels: labels,
             self._num_updates: len(batches),
         }
-        values = session.run(self._updates, feed)
+        values = self.workers.run(session, self._updates, feed)
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
     def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
@@ -179,11 +220,12 @@ class FastSteps:
         """Builds the graph of up to `max_updates` updates."""
         config = self.config
         optimizer, average = self.classifier.optimizer, self.classifier.average
-        shape = [self.max_updates, config.batch_size]
+        shape = [self.max_updates, sum(self._part_sizes)]
         self._images = tf.placeholder(tf.uint8, [*shape, *mnist.IMAGE_SHAPE], "images")
         self._labels = tf.placeholder(tf.int32, shape, "labels")
         self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
-        is_whole = len(self._part_sizes) == 1
+        is_shared = self.workers.size > 1
+        is_whole = len(self._part_sizes) == 1 and not is_shared
         parts = [self._make_part(i, is_whole) for i in range(len(self._part_sizes))]
         global_step = tf.train.get_global_step()
 
@@ -199,17 +241,23 @@ class FastSteps:
         if not is_whole:
             apply = tf.function(apply, jit_compile=True, autograph=False)
 
-        def update(images, labels):
+        def compute(images, labels):
             weights = [w.read_value() for w in self._weights]
             images = tf.split(images, self._part_sizes)
             labels = tf.split(labels, self._part_sizes)
-            return apply(
-                *[part(*args, *weights) for part, *args in zip(parts, images, labels)]
-            )
+            return [part(*args, *weights) for part, *args in zip(parts, images, labels)]
+
+        if is_shared:
+            values = compute(self._images[0], self._labels[0])
+            loss, correct, *gradients = [_add(terms) for terms in zip(*values)]
+            terms = [loss, tf.cast(correct, tf.float32), *gradients]
+            values = apply(self.workers.add_up(terms))
+            self._updates = [tf.expand_dims(value, 0) for value in values]
+            return
 
         def updates(images, labels, num_updates):
             def step(k, *arrays):
-                values = update(tf.gather(images, k), tf.gather(labels, k))
+                values = apply(*compute(tf.gather(images, k), tf.gather(labels, k)))
                 return [k + 1, *[a.write(k, v) for a, v in zip(arrays, values)]]
 
             arrays = [
@@ -304,12 +352,15 @@ def _session_config():
     )
 
 
-def make_steps(classifier: Any, config: Namespace) -> Any:
+def make_steps(
+    classifier: Any, config: Namespace, workers: OneWorker | None = None
+) -> Any:
     """Chooses how to train.
 
     Args:
         classifier: the `Classifier`.
         config: with `recurrence`: "fast", "plain", or "auto" for fast where possible.
+        workers: who train together; `None` for this process alone.
 
     Returns:
         `FastSteps` or `PlainSteps`.
@@ -317,17 +368,18 @@ def make_steps(classifier: Any, config: Namespace) -> Any:
     Raises:
         UserError: the fast path is asked for and cannot run.
     """
+    workers = workers or OneWorker()
     if config.recurrence == "plain":
-        return PlainSteps(classifier, "as asked for")
+        return PlainSteps(classifier, config, workers, "as asked for")
     obstacle = _obstacle(classifier.cell)
     if obstacle is None:
-        return FastSteps(classifier, config)
+        return FastSteps(classifier, config, workers)
     if config.recurrence == "fast":
         raise UserError(
             f"--recurrence fast: {obstacle}; expected plain, or auto for the faster of "
             "what is possible"
         )
-    return PlainSteps(classifier, obstacle)
+    return PlainSteps(classifier, config, workers, obstacle)
 
 
 def _obstacle(cell):

@@ -18,12 +18,11 @@ from seqmnist.batches import Batch, evaluation_batches, training_batches
 from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.errors import Diverged
 from seqmnist.illustrations import Illustrator
-from seqmnist.mnist import Split, Splits
+from seqmnist.mnist import NUM_CLASSES, Split, Splits
 from seqmnist.network import Network
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
 from seqmnist.run_log import RunLog
-from seqmnist.signals import StopSignals
 from seqmnist.steps import Update
 from seqmnist.tally import Tally
 from seqmnist.trace import Tracer
@@ -33,6 +32,8 @@ def evaluate(
     session: Any, steps: Any, split: Split, size: int
 ) -> tuple[Tally, np.ndarray]:
     """Evaluates a whole split, its last short batch included.
+
+    Several workers each evaluate a share of it, and all get the whole.
 
     Args:
         session: a session with the weights.
@@ -44,12 +45,16 @@ def evaluate(
         The tally of all examples of the split; their logits, float32
         `[num_examples, num_classes]`.
     """
-    tally, logits = Tally(), []
-    for batch in evaluation_batches(split, size):
+    count = len(split.labels)
+    share = steps.workers.share(count)
+    mine = Split(split.images[share], split.labels[share])
+    tally, logits = Tally(), [np.zeros([0, NUM_CLASSES], np.float32)]
+    for batch in evaluation_batches(mine, size):
         loss, correct, values = steps.evaluate(session, batch)
         tally.add(loss, correct, len(batch.labels))
         logits.append(values)
-    return tally, np.concatenate(logits)
+    found = np.concatenate(logits)
+    return steps.workers.add_up_evaluation(session, tally, found, count)
 
 
 class Trainer:
@@ -94,17 +99,16 @@ class Trainer:
         self.tracer: Tracer | None = None
         self.learning_rate = config.learning_rate
 
-    def train(self, signals: StopSignals) -> None:
+    def train(self) -> None:
         """Does the steps that are left, or until a signal comes, and saves the state.
-
-        Args:
-            signals: noted meanwhile.
 
         Raises:
             Diverged: loss, gradient or weights are no longer finite.
             CannotWrite: disk full, or folder gone.
+            LostWorker: another worker has gone.
         """
         progress, total = self.progress, self.plan.num_steps
+        workers = self.network.workers
         batches = training_batches(
             self.splits.train,
             self.config.batch_size,
@@ -113,6 +117,7 @@ class Trainer:
             progress.step,
             self.config.max_shift,
             self.config.max_slant,
+            workers.share(self.config.batch_size),
         )
         found = self.checkpoints.read(progress.step)
         if isinstance(found, Checkpoint):  # from which the run goes on
@@ -127,7 +132,7 @@ class Trainer:
         with tqdm(
             total=total, initial=progress.step, unit="step", disable=not is_shown
         ) as bar:
-            while progress.step < total and signals.number is None:
+            while progress.step < total and not workers.is_stopping:
                 updates, seconds = self._update(batches)
                 for update in updates:
                     self._after_update(update, seconds, bar)
@@ -172,6 +177,7 @@ class Trainer:
         examples = getattr(self.splits, split)
         with self._pausing():
             started = time.perf_counter()
+            self.network.workers.align(self.network.session)
             with self.network.averaged():
                 tally, logits = evaluate(
                     self.network.session,

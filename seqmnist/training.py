@@ -5,14 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from seqmnist import figures, options
+from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Checkpoints
-from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError
+from seqmnist.distributed.cluster import Cluster, code_digest, read_cluster
+from seqmnist.distributed.follower import follow
+from seqmnist.distributed.workers import OneWorker, Workers
+from seqmnist.errors import (
+    CannotWrite,
+    Diverged,
+    Interrupted,
+    UserError,
+)
 from seqmnist.initial_weights import check_path
 from seqmnist.mnist import Splits
 from seqmnist.network import Network
@@ -37,7 +47,7 @@ from seqmnist.trainer import Trainer
 
 def train_and_evaluate(
     config: Namespace, splits: Splits, build_graph: Callable[[Namespace], Any]
-) -> Result:
+) -> Result | None:
     """Trains a network, logs the run in its folder and evaluates it.
 
     With `config.resume`, the run in that folder goes on from its newest checkpoint, and
@@ -45,27 +55,36 @@ def train_and_evaluate(
     the weights, metrics.csv (but for `seconds`) and the events (but for times, speeds
     and traces) are the same to the bit.
 
+    Where the variable TF_CONFIG names several workers, this process is one of them, and
+    only worker 0 has a run folder.
+
     Args:
         config: the run's configuration, as options.py parses it.
         splits: the data.
         build_graph: takes the configuration, returns a `Classifier`.
 
     Returns:
-        The result, whose line is the last one printed.
+        The result, whose line is the last one printed; `None` for another worker than
+        the chief.
 
     Raises:
         UserError: the options do not fit the data, the checkpoint to start from cannot
             be used, or the run folder cannot be made; nothing is left behind. Or the
-            run to resume cannot be; it is left as it was.
+            run to resume cannot be; it is left as it was. Or the workers do not agree.
         CannotWrite: the disk is full, or the folder gone.
         Diverged: loss, gradient or weights are no longer finite.
         Interrupted: a signal came; the run's state is saved.
+        LostWorker: another worker has gone.
     """
+    cluster = read_cluster(os.environ)
     plan = make_plan(config, len(splits.train.labels))
     config = planned(config, plan)
     _check_index(config.predict, len(splits.test.labels))
     with contextlib.ExitStack() as stack:
         folder, start = None, None
+        if cluster is not None and cluster.task_index:
+            _follow(config, splits, plan, build_graph, cluster, stack)
+            return None
         if config.resume is None:
             check_log_dir(config.log_dir, config.script)
             if config.init_checkpoint is not None:
@@ -80,8 +99,13 @@ def train_and_evaluate(
                 return _finished(path)
             start = _find_start(folder, splits, plan, config)
         figures.prepare()
-        network = Network(config, build_graph, start, stack)
+        workers = OneWorker()
+        if cluster is not None:
+            first_step = 0 if start is None else start.state["step"]
+            workers = _join(config, splits, cluster, first_step, stack)
+        network = Network(config, build_graph, start, workers, stack)
         facts = {
+            "workers": workers.size,
             "parameters": network.num_parameters,
             "recurrence_used": network.steps.description,
             "data_sha256": splits.digest,
@@ -94,15 +118,16 @@ def train_and_evaluate(
             folder.write_first_config({**record, "environment": environment()})
         command = _as_typed(config.script, ["--resume", shown(folder.path)])
         checkpoints = Checkpoints(folder.path)
-        signals = stack.enter_context(StopSignals(f"go on with: {command}"))
+        go_on = "go on with" if workers.size == 1 else "go on, with all workers, with"
+        advice = f"{go_on}: {command}"
+        signals = stack.enter_context(StopSignals(advice))
+        workers.heed(signals, advice)
         try:
             if config.permute is not None:
                 _write_permutation(folder.path, config.permute)
-            result = _train(
-                config, splits, plan, network, folder, facts, start, signals, command
-            )
+            result = _train(config, splits, plan, network, folder, facts, start, advice)
         except (CannotWrite, Diverged) as error:
-            raise type(error)(f"{error}; {_what_is_left(checkpoints, error, command)}")
+            raise type(error)(f"{error}; {_what_is_left(checkpoints, error, advice)}")
     if config.show and plan.num_steps:
         figures.show_curves(folder.path)
     return result
@@ -116,10 +141,10 @@ def _train(
     folder: RunFolder,
     facts: dict[str, Any],
     start: Checkpoint | None,
-    signals: StopSignals,
-    command: str,
+    advice: str,
 ) -> Result:
     """Does the steps that are left, in the run's folder, and tests the network."""
+    workers = network.workers
     progress = Progress() if start is None else Progress.from_state(start.state)
     sizes = None if start is None else start.state["log_sizes"]
     with RunLog(folder.path, network.graph_def, sizes, step=progress.step) as run:
@@ -127,6 +152,8 @@ def _train(
             _note_resumption(folder, config, facts, progress.step)
         print(_introduction(config, network.num_parameters, splits, plan))
         print(f"recurrence: {network.steps.description}")
+        if workers.size > 1:
+            print(f"workers: {workers.description}")
         print(f"run folder: {shown(folder.path)}")
         if config.resume is not None:
             print(f"resumed after step {progress.step}")
@@ -134,18 +161,59 @@ def _train(
         trainer = Trainer(
             *(config, splits, plan, network, run, Checkpoints(folder.path), progress)
         )
-        trainer.train(signals)
-        if signals.number is not None:
+        trainer.train()
+        if workers.is_stopping:
             raise Interrupted(
-                signals.number,
-                f"after step {progress.step} of {plan.num_steps}, which is saved; go "
-                f"on with: {command}",
+                workers.stop_number or signal.SIGTERM,  # which another one was told
+                f"after step {progress.step} of {plan.num_steps}, which is saved; "
+                f"{advice}",
             )
         with network.averaged():
             result = _test(trainer, network)
-    if signals.number is not None:
-        raise Interrupted(signals.number, "after the end: the run is finished")
+    if workers.stop_number is not None:
+        raise Interrupted(workers.stop_number, "after the end: the run is finished")
     return result
+
+
+def _join(
+    config: Namespace,
+    splits: Splits,
+    cluster: Cluster,
+    first_step: int,
+    stack: contextlib.ExitStack,
+) -> Workers:
+    """Makes this process a worker of the cluster."""
+    facts = {
+        "TensorFlow": tf.VERSION,
+        "code": code_digest(config.script),
+        "data": splits.digest,
+        **options.shared(config),
+    }
+    return stack.enter_context(
+        Workers(cluster, config.worker_timeout, facts, first_step)
+    )
+
+
+def _follow(
+    config: Namespace,
+    splits: Splits,
+    plan: Plan,
+    build_graph: Callable[[Namespace], Any],
+    cluster: Cluster,
+    stack: contextlib.ExitStack,
+) -> None:
+    """Helps the chief, which has the run's folder."""
+    if config.resume is not None and (Path(config.resume) / RESULT_FILE).exists():
+        _finished(Path(config.resume))
+        return
+    workers = _join(config, splits, cluster, 0, stack)
+    network = Network(config, build_graph, None, workers, stack)
+    print(
+        f"worker {workers.index} of {workers.size}: recurrence "
+        f"{network.steps.description}, from step {workers.first_step}",
+        flush=True,
+    )
+    follow(config, splits, plan, network)
 
 
 def _test(trainer: Trainer, network: Network) -> Result:
@@ -169,6 +237,7 @@ def _test(trainer: Trainer, network: Network) -> Result:
         seconds=trainer.seconds,
         run=run.folder.name,
     )
+    network.workers.part()
     trainer.illustrator.finish(progress.step, logits)
     if trainer.plan.num_steps:
         figures.save_curves(run.folder)
@@ -262,7 +331,7 @@ def _note_resumption(
 ) -> None:
     """Adds to config.json; says what has changed and will show in the last digits."""
     record = read_config(str(folder.path))
-    before = {**record, **record.get("environment", {})}
+    before = {"workers": 1, **record, **record.get("environment", {})}
     now = environment()
     changes = [
         f"{name} was {before.get(name)}, is {value}"
@@ -286,16 +355,15 @@ def _as_typed(script: str, words: Sequence[str]) -> str:
     return " ".join(map(shlex.quote, ["python", path, *words]))
 
 
-def _what_is_left(checkpoints: Checkpoints, error: UserError, command: str) -> str:
+def _what_is_left(checkpoints: Checkpoints, error: UserError, advice: str) -> str:
     """What a run that failed has left behind, and what can be done with it."""
     newest, _ = checkpoints.newest()
     if newest is None:
         return "no checkpoint is left: start anew"
     if isinstance(error, Diverged):
         return f"the last good checkpoint is {shown(newest.prefix)}"
-    return (
-        f"when that is mended, go on from step {newest.state['step']} with: {command}"
-    )
+    step = newest.state["step"]
+    return f"saved is step {step}; when that is mended, {advice}"
 
 
 def _prediction(config: Namespace, splits: Splits, network: Network) -> str:

@@ -160,7 +160,7 @@ def test_a_file_size_limit_is_one_line(size, resumable, endless, tmp_path):
     assert re.fullmatch(r"error: .*: cannot be written \(.*\); .*\n", err)
     (folder,) = run_folders(tmp_path / "logs", "train_rnn")
     if resumable:
-        assert "go on from step " in err
+        assert "go on with: " in err
         check_whole(folder)
         check_goes_on("train_rnn", folder)
     else:
@@ -188,7 +188,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless):
         folder = wait_for_checkpoint(small_disk / "logs", "train_lstm")
         _, err = process.communicate(timeout=120)  # events fill it
     assert process.returncode == 2
-    assert re.fullmatch(r"error: .* cannot be written \(.*\); .* go on from .*\n", err)
+    assert re.fullmatch(
+        r"error: .* cannot be written \(.*\); saved is step .* go on with: .*\n", err
+    )
     check_whole(folder)
     subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
     check_goes_on("train_lstm", folder)

@@ -276,6 +276,7 @@ OTHER_OPTIONS = {
     "evaluate_splits": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
     "evaluation_batch_size": "test_scripts.test_evaluation_batch_size_is_used",
     "recurrence": "test_steps.test_recurrence_chooses_the_path",
+    "worker_timeout": "test_workers.test_a_worker_that_hangs_ends_the_other",
     "resume": "test_resume.test_a_resumed_run_ends_as_if_it_had_not_been_stopped",
     "checkpoint_every": "test_resume.test_checkpoint_every_decides_how_often",
     "log_dir": "test_scripts.test_each_run_gets_a_new_folder",

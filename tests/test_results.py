@@ -95,50 +95,44 @@ def made(tmp_path, monkeypatch, small_data):
     return make
 
 
-def test_an_experiment_is_run_once_and_kept(made, monkeypatch):
+def test_an_experiment_is_run_once_and_kept(made, capsys):
     experiment, kept = made()
-    reproduce.reproduce(experiment, 4)
+    assert reproduce.reproduce([experiment]) == 0
     assert {path.name for path in kept.iterdir()} == {
         *("config.json", "metrics.csv", "result.txt")
     }
     assert json.loads((kept / "config.json").read_text())["seed"] == 4
-    monkeypatch.setattr(reproduce.subprocess, "call", lambda *args: pytest.fail())
-    reproduce.reproduce(experiment, 4)
+    capsys.readouterr()
+    assert reproduce.reproduce([experiment]) == 0
+    assert capsys.readouterr().out == ""
     row = reproduce.results_table(reproduce.RESULTS_DIR).splitlines()[2]
     assert row.startswith("| a task | `train_rnn.py --data-dir ")
     assert "| 6 |" in row and "| 1 of 1 |" in row  # six steps do not learn it
     assert row.endswith("| – | – | – |")
 
 
-def test_what_was_stopped_is_resumed(made, monkeypatch):
+def test_what_was_stopped_is_resumed(made, capsys):
     experiment, kept = made()
-    reproduce.reproduce(experiment, 4)
+    reproduce.reproduce([experiment])
     expected = (kept / "result.txt").read_text()
     (folder,) = reproduce.LOG_DIR.glob("*/*/*/")
     shutil.rmtree(str(kept))
     (folder / "result.txt").unlink()
-    commands = []
-    call = reproduce.subprocess.call
-    monkeypatch.setattr(
-        reproduce.subprocess, "call", lambda c, **k: commands.append(c) or call(c, **k)
-    )
-    reproduce.reproduce(experiment, 4)
-    assert commands[0][2:] == ["--resume", str(folder)]
+    capsys.readouterr()
+    reproduce.reproduce([experiment])
+    assert "[1] resumed after step 6\n" in capsys.readouterr().out
     assert (kept / "result.txt").read_text().split()[:-2] == expected.split()[:-2]
 
 
-def test_an_interrupted_run_ends_it_and_keeps_nothing(made, monkeypatch):
-    experiment, kept = made()
-    monkeypatch.setattr(reproduce.subprocess, "call", lambda *args, **kwargs: 130)
-    with pytest.raises(SystemExit) as exit_info:
-        reproduce.reproduce(experiment, 4)
-    assert exit_info.value.code == 130
+def test_a_run_that_fails_is_not_kept(made):
+    experiment, kept = made("--batch-size", "10000")
+    assert reproduce.reproduce([experiment]) == 2
     assert not kept.exists()
 
 
 def test_a_run_that_diverged_is_a_failure(made):
     experiment, kept = made("--learning-rate", "3e38", "--readout-init", "uniform")
-    reproduce.reproduce(experiment, 4)
+    assert reproduce.reproduce([experiment]) == 0
     assert (kept / "failure.txt").read_text() == "the training diverged\n"
     row = reproduce.results_table(reproduce.RESULTS_DIR).splitlines()[2]
     assert "| 1 of 1 |" in row

@@ -38,25 +38,21 @@ def stop_after(monkeypatch):
     """
 
     def stop(step, number=signal.SIGTERM):
+        made = []
+
         class Signals(training.StopSignals):
             def __enter__(self):
+                made.append(self)
                 self.number = None if step else number
                 return super().__enter__()
 
         def update(self, *args):
             updates = original(self, *args)
             if self.progress.step == step:
-                self.signals.number = number
+                made[-1].number = number
             return updates
 
         original = training.Trainer._after_update
-        train = training.Trainer.train
-
-        def remembering(self, signals):
-            self.signals = signals
-            train(self, signals)
-
-        monkeypatch.setattr(training.Trainer, "train", remembering)
         monkeypatch.setattr(training.Trainer, "_after_update", update)
         monkeypatch.setattr(training, "StopSignals", Signals)
 

@@ -109,7 +109,7 @@ def test_batches_are_split_and_updates_gathered_by_their_size(
 ):
     monkeypatch.setattr(steps, "_num_cores", lambda: 2)
     config = parse(train_lstm, argv)
-    found = FastSteps(train_lstm.build_graph(config), config)
+    found = make_steps(train_lstm.build_graph(config), config)
     assert found._part_sizes == parts
     assert found.max_updates == updates
     images = " + ".join(map(str, parts))
@@ -122,7 +122,7 @@ def test_the_fast_graph_does_not_grow_with_the_sequence(parse):
     for view in ("rows", "pixels"):
         config = parse(train_gru_pixel, ["--view", view, "--batch-size", "64"])
         classifier = train_gru_pixel.build_graph(config)
-        FastSteps(classifier, config)
+        make_steps(classifier, config)
         graph_def = classifier.graph.as_graph_def()
         functions = graph_def.library.function
         counts.append(len(graph_def.node) + sum(len(f.node_def) for f in functions))
@@ -134,7 +134,7 @@ def test_the_history_is_in_no_checkpoint(parse):
     config = parse(train_rnn, ["--units", "7"])
     classifier = train_rnn.build_graph(config)
     before = len(classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES))
-    FastSteps(classifier, config)
+    make_steps(classifier, config)
     after = classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
     assert len(after) == before
 

@@ -35,7 +35,9 @@ FIELDS = (*MEASURED, *COUNTED, *DESCRIBED, "n")
 
 # What config.json holds that does not decide a run's accuracies, beside the seed. The
 # data are compared by their digest, `data_sha256`.
-NOT_DECIDING = MAY_CHANGE | {"seed", "preset", "command", "log_dir", "recurrence_used"}
+NOT_DECIDING = MAY_CHANGE | {
+    *("seed", "preset", "command", "log_dir", "recurrence_used", "workers"),
+}
 
 
 class Row(NamedTuple):

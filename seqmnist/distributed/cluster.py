@@ -1,0 +1,170 @@
+"""Several workers that train one network, as the variable TF_CONFIG names them.
+
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]},
+                "task": {"type": "worker", "index": 0}}'
+
+is what TensorFlow's users, Kubernetes operators and launch.py set for each process,
+with its own index. Worker 0 is the chief: it alone has a run folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple
+
+from seqmnist.errors import UserError, one_line
+
+VARIABLE = "TF_CONFIG"
+EXAMPLE = (
+    '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+CONNECT_SECONDS = 2.0
+
+
+class Cluster(NamedTuple):
+    """The workers, and which of them this process is.
+
+    Attributes:
+        addresses: of all workers, "host:port" each.
+        task_index: of this worker, 0 to `len(addresses) - 1`.
+    """
+
+    addresses: list[str]
+    task_index: int
+
+
+def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
+    """Reads the variable TF_CONFIG.
+
+    Args:
+        environ: the environment's variables.
+
+    Returns:
+        The cluster; `None` where the variable is missing or empty, or names no other
+        worker than this one.
+
+    Raises:
+        UserError: it is not as described above.
+    """
+    text = environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"is no JSON ({error})")
+    cluster, task = _member(value, "cluster"), _member(value, "task")
+    if not cluster and not task:
+        return None
+    others = sorted(set(map(str, cluster)) - {"worker"})
+    if others:
+        raise _bad(f"names tasks of type {', '.join(others)}, and all are alike here")
+    addresses = cluster.get("worker")
+    if not isinstance(addresses, list) or not addresses:
+        raise _bad("has no list of addresses at cluster.worker")
+    for address in addresses:
+        if not isinstance(address, str) or not _is_address(address):
+            raise _bad(f"has {json.dumps(address)} as a worker's address")
+    for address in addresses:
+        if addresses.count(address) > 1:
+            raise _bad(f"has the address {address} twice")
+    if task.get("type") != "worker":
+        raise _bad(f"has {json.dumps(task.get('type'))} as task.type")
+    index = task.get("index")
+    if isinstance(index, str) and re.fullmatch("[0-9]{1,9}", index):
+        index = int(index)  # as some operators write it
+    if type(index) is not int or not 0 <= index < len(addresses):
+        raise _bad(
+            f"has {json.dumps(task.get('index'))} as task.index, of workers 0 to "
+            f"{len(addresses) - 1}"
+        )
+    return Cluster(addresses, index) if len(addresses) > 1 else None
+
+
+def code_digest(script: str) -> str:
+    """What names this version of the code.
+
+    Args:
+        script: the script's name without `.py`.
+
+    Returns:
+        The first 16 digits of the SHA-256, in hexadecimal, of the script and of all
+        modules of this package.
+    """
+    package = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in [package.parent / f"{script}.py", *sorted(package.rglob("*.py"))]:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def check_port(address: str) -> None:
+    """Raises a `UserError` if a server cannot listen at the port of an address.
+
+    TensorFlow's server would share a port that another one has, and both would fail
+    later.
+
+    Args:
+        address: this worker's.
+    """
+    _, port = _split(address)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise UserError(
+                f"{VARIABLE}: this worker cannot listen at port {port} of {address} "
+                f"({error.strerror}); give it a free port, or stop who has this one"
+            )
+
+
+def connection_error(address: str) -> OSError | None:
+    """Why no connection can be made to an address.
+
+    Args:
+        address: a worker's.
+
+    Returns:
+        The error; `None` if somebody listens there. A `ConnectionRefusedError` says
+        that nobody does, while others may pass.
+    """
+    try:
+        socket.create_connection(_split(address), CONNECT_SECONDS).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _split(address):
+    """Host and port of an address; an IPv6 host is in brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_address(address):
+    """Whether a text is "host:port"."""
+    match = re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", address)
+    return match is not None and 0 < int(match.group(2)) < 65536
+
+
+def _member(value: Any, name: str) -> dict[str, Any]:
+    """A member of the variable's object that is an object itself, empty if missing."""
+    member = value.get(name, {}) if isinstance(value, dict) else None
+    if not isinstance(member, dict):
+        raise _bad(f"has no object at {name}")
+    return member
+
+
+def _bad(what: str) -> UserError:
+    """The error for a malformed variable."""
+    return UserError(
+        one_line(
+            f"{VARIABLE} {what}; expected {EXAMPLE}, or no such variable for one worker"
+        )
+    )

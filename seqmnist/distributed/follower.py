@@ -1,0 +1,69 @@
+"""What the workers do that are not the chief: the same steps, and no files."""
+
+from __future__ import annotations
+
+import math
+from argparse import Namespace
+from signal import SIGTERM
+
+from seqmnist.batches import training_batches
+from seqmnist.errors import Diverged, Interrupted
+from seqmnist.mnist import Splits
+from seqmnist.network import Network
+from seqmnist.plan import Plan
+from seqmnist.signals import StopSignals
+from seqmnist.trainer import evaluate
+
+
+def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> None:
+    """Trains and evaluates along with the chief, from the step that it tells.
+
+    Args:
+        config: the run's configuration, the same as the chief's.
+        splits: the data, the same as the chief's.
+        plan: how long to train, and when to evaluate.
+        network: in a session with the chief.
+
+    Raises:
+        Interrupted: a worker was told to stop.
+        Diverged: loss or gradient are no longer finite.
+        LostWorker: another worker has gone.
+    """
+    workers = network.workers
+    step = workers.first_step
+    batches = training_batches(
+        splits.train,
+        config.batch_size,
+        config.seed,
+        plan.num_steps,
+        step,
+        config.max_shift,
+        config.max_slant,
+        workers.share(config.batch_size),
+    )
+    with StopSignals("the other workers stop too") as signals:
+        workers.heed(signals, "go on, with all workers, with: --resume RUN_DIR")
+        while step < plan.num_steps and not workers.is_stopping:
+            (update,) = network.steps.update(network.session, [next(batches)])
+            step += 1
+            if not (math.isfinite(update.loss) and math.isfinite(update.gradient_norm)):
+                raise Diverged(f"the training has diverged at step {step}")
+            if plan.is_evaluation(step):
+                for split in config.evaluate_splits:
+                    _evaluate(config, splits, network, split)
+        if workers.is_stopping:
+            raise Interrupted(workers.stop_number or SIGTERM, f"after step {step}")
+        _evaluate(config, splits, network, "test")
+        workers.part()
+        print(f"worker {workers.index} of {workers.size}: done after step {step}")
+
+
+def _evaluate(config, splits, network, name):
+    """Evaluates a split along with the chief, if it has examples."""
+    split = getattr(splits, name)
+    if len(split.labels):
+        network.workers.align(network.session)
+        with network.averaged():
+            evaluate(
+                network.session, network.steps, split, config.evaluation_batch_size
+            )

@@ -1,0 +1,420 @@
+"""One worker, or several that do the same steps, each with its share of every batch.
+
+Several workers compute what one would. Each has all the weights, and computes the
+gradient of its share of the batch; one all-reduce adds up the shares, and every worker
+makes the same update with the sum. Worker 0, the chief, has the run's folder. What the
+processes exchange goes through TensorFlow's own servers (`tf.train.Server`, gRPC) and
+its op CollectiveReduce.
+
+A collective operation waits for all workers. Should one be lost, TensorFlow 1.15.5
+waits for ever, and 2.21 does so if the worker hangs; so a thread watches how long is
+waited, and ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any, ContextManager, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from seqmnist import tf1 as tf
+from seqmnist.distributed.cluster import Cluster, check_port, connection_error
+from seqmnist.distributed.meeting import Meeting
+from seqmnist.distributed.watchdog import Watchdog
+from seqmnist.errors import Diverged, Interrupted, LostWorker, UserError
+from seqmnist.mnist import NUM_CLASSES
+from seqmnist.signals import StopSignals
+from seqmnist.tally import Tally
+
+# Each collective operation has a number of its own, the same on all workers.
+UPDATE, EVALUATION, WEIGHTS = 1, 2, 3
+
+TALLIED = ("loss", "correct", "count")
+
+ENDING_SECONDS = 5.0
+
+
+class OneWorker:
+    """A process that trains on its own.
+
+    Attributes:
+        size: how many workers there are.
+        index: which of them this is.
+        first_step: updates done before, which the chief tells the others.
+    """
+
+    size = 1
+    index = 0
+    first_step = 0
+
+    def __init__(self) -> None:
+        self._signals: StopSignals | None = None
+
+    @property
+    def stop_number(self) -> int | None:
+        """The signal by which this worker was told to stop, or `None`."""
+        return None if self._signals is None else self._signals.number
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether all workers stop before the next step."""
+        return self.stop_number is not None
+
+    @property
+    def description(self) -> str:
+        """For the user."""
+        return "1"
+
+    def heed(self, signals: StopSignals, advice: str) -> None:
+        """From now on, a signal stops the training.
+
+        Args:
+            signals: the signals.
+            advice: what to say to the user when another worker is lost.
+        """
+        self._signals = signals
+
+    def share(self, count: int) -> slice:
+        """Which of so many examples are this worker's; the shares are all of them."""
+        return slice(
+            count * self.index // self.size, count * (self.index + 1) // self.size
+        )
+
+    def session(self, graph: Any, config: Any) -> Any:
+        """A session for a graph.
+
+        Args:
+            graph: the `tf.Graph`.
+            config: the `tf.ConfigProto`, or `None`.
+
+        Returns:
+            The `tf.Session`.
+
+        Raises:
+            UserError: the other workers cannot be reached, or train something else.
+        """
+        return tf.Session(graph=graph, config=config)
+
+    def add_up(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Tensors of the update, added up over all workers.
+
+        Args:
+            tensors: float32 of static shapes.
+
+        Returns:
+            Tensors of the same shapes.
+        """
+        return tensors
+
+    def run(self, session: Any, fetches: Any, feed: Mapping[Any, Any]) -> Any:
+        """Runs an update.
+
+        Args:
+            session: the session.
+            fetches: the update's, made with what `add_up` gave.
+            feed: for the fetches.
+
+        Returns:
+            The values of the fetches.
+
+        Raises:
+            LostWorker: another worker has gone.
+        """
+        return session.run(fetches, feed)
+
+    def prepare(self, variables: Sequence[Any]) -> None:
+        """Adds the ops to the default graph that the next two methods run.
+
+        Args:
+            variables: all that the workers are to have alike.
+        """
+
+    def align(self, session: Any) -> None:
+        """Sets the variables of all workers to the chief's, to the bit.
+
+        Raises:
+            LostWorker: another worker has gone.
+        """
+
+    def add_up_evaluation(
+        self, session: Any, tally: Tally, logits: np.ndarray, count: int
+    ) -> tuple[Tally, np.ndarray]:
+        """Puts together what each worker found in its share of a split.
+
+        Args:
+            session: the session.
+            tally: of this worker's share.
+            logits: of its examples, float32 `[share, 10]`.
+            count: examples of the whole split.
+
+        Returns:
+            The tally of the split, and the logits of all examples.
+
+        Raises:
+            LostWorker: another worker has gone.
+        """
+        return tally, logits
+
+    def part(self) -> None:
+        """Lets the others finish what they have begun; there are no sums after it.
+
+        Who went at once could leave another one without the last part of its sum.
+        """
+
+    def __enter__(self) -> OneWorker:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        """Parts, unless the workers end for different reasons."""
+
+
+class Workers(OneWorker):
+    """One of several workers.
+
+    Args:
+        cluster: the workers.
+        timeout: seconds to wait for another worker, at the start and in each step.
+        facts: what all workers must have alike, as JSON can hold it.
+        first_step: the chief's: updates done before.
+
+    Raises:
+        UserError: this worker's port is taken.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        timeout: float,
+        facts: Mapping[str, Any],
+        first_step: int = 0,
+    ) -> None:
+        super().__init__()
+        self.size, self.index = len(cluster.addresses), cluster.task_index
+        self.first_step = first_step
+        self._addresses = cluster.addresses
+        self._timeout = timeout
+        facts = {"TF_CONFIG's workers": cluster.addresses, **facts}
+        self._facts = json.loads(json.dumps(facts))
+        self._advice = "start all workers again"
+        self._is_stopping = False
+        self._meeting: Meeting | None = None
+        self._watchdog = Watchdog(self._lost)
+        check_port(cluster.addresses[cluster.task_index])
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._is_stopping
+
+    @property
+    def description(self) -> str:
+        own = self._addresses[self.index]
+        return (
+            f"{self.size}, this is {self.index} at {own}; whoever reaches such a port "
+            'commands the process (README, "Several machines")'
+        )
+
+    def heed(self, signals: StopSignals, advice: str) -> None:
+        super().heed(signals, advice)
+        self._advice = advice
+
+    def session(self, graph: Any, config: Any) -> Any:
+        config = tf.ConfigProto() if config is None else config
+        # Without a filter, a session waits for ever for workers that are not there.
+        config.device_filters.append(f"/job:worker/task:{self.index}")
+        leader = "/job:worker/replica:0/task:0"
+        config.experimental.collective_group_leader = leader
+        try:
+            server = tf.train.Server(
+                tf.train.ClusterSpec({"worker": self._addresses}),
+                job_name="worker",
+                task_index=self.index,
+                config=config,
+            )
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"TF_CONFIG: TensorFlow cannot serve at {self._addresses[self.index]} "
+                f"({str(error).splitlines()[0]}); give this worker another address"
+            )
+        self._meeting = Meeting(self._addresses, self.index, server, self._timeout)
+        self._compare()
+        return tf.Session(server.target, graph=graph, config=config)
+
+    def add_up(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        shapes = [tensor.shape.as_list() for tensor in tensors]
+        self._stop = tf.placeholder_with_default(tf.zeros([1]), [1], "stop")
+        flat = tf.concat([tf.reshape(t, [-1]) for t in tensors] + [self._stop], 0)
+        # One operation for all: each costs some milliseconds, however small it is.
+        flat = self._all_reduce(flat, UPDATE)
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        *parts, self._num_stopping = tf.split(flat, [*sizes, 1])
+        return [tf.reshape(part, shape) for part, shape in zip(parts, shapes)]
+
+    def run(self, session: Any, fetches: Any, feed: Mapping[Any, Any]) -> Any:
+        feed = {**feed, self._stop: [float(self.stop_number is not None)]}
+        with self._waiting():
+            values, num = session.run([fetches, self._num_stopping], feed)
+        self._is_stopping = num[0] > 0
+        return values
+
+    def prepare(self, variables: Sequence[Any]) -> None:
+        with tf.name_scope("workers"):
+            values = [variable.read_value() for variable in variables]
+            # As integers, as the sum of a number and zeros is the number, to the bit.
+            bits = [tf.reshape(tf.bitcast(value, tf.int32), [-1]) for value in values]
+            flat = tf.concat(bits, 0)
+            if self.index:
+                flat = tf.zeros_like(flat)
+            flat = self._all_reduce(flat, WEIGHTS)
+            sizes = [bit.shape.num_elements() for bit in bits]
+            parts = tf.split(flat, sizes)
+            self._align = tf.group(
+                *[
+                    tf.assign(variable, _from_bits(part, value))
+                    for variable, part, value in zip(variables, parts, values)
+                ]
+            )
+            self._found = tf.placeholder(tf.float64, [None], "found")
+            self._all_found = self._all_reduce(self._found, EVALUATION)
+
+    def align(self, session: Any) -> None:
+        with self._waiting():
+            session.run(self._align)
+
+    def add_up_evaluation(
+        self, session: Any, tally: Tally, logits: np.ndarray, count: int
+    ) -> tuple[Tally, np.ndarray]:
+        all_logits = np.zeros([count, NUM_CLASSES])
+        all_logits[self.share(count)] = logits
+        found = [tally.state()[name] for name in TALLIED]
+        with self._waiting():
+            found = session.run(
+                self._all_found,
+                {self._found: np.concatenate([found, all_logits.ravel()])},
+            )
+        loss, correct, number = found[: len(TALLIED)]
+        total = {"loss": float(loss), "correct": int(correct), "count": int(number)}
+        all_logits = found[len(TALLIED) :].reshape(all_logits.shape)
+        return Tally.from_state(total), all_logits.astype(np.float32)
+
+    def part(self) -> None:
+        if self._meeting is not None:
+            with self._watching_the_chief():
+                self._meeting.part()
+            self._meeting = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        error = exc_info[1]
+        if error is None or isinstance(error, (Diverged, Interrupted)):
+            self.part()
+        self._watchdog.close()
+
+    def _all_reduce(self, tensor: Any, number: int) -> Any:
+        """The sum of a vector over all workers."""
+        return tf.raw_ops.CollectiveReduce(
+            input=tensor,
+            group_size=self.size,
+            group_key=1,
+            instance_key=number,
+            merge_op="Add",
+            final_op="Id",
+            subdiv_offsets=[0],
+            wait_for=[],
+        )
+
+    def _compare(self) -> None:
+        """Tells the chief the facts; goes on if all are as the chief's."""
+        assert self._meeting is not None
+        if self.index:
+            self._meeting.reach()
+            with self._watching_the_chief():
+                answer = json.loads(self._meeting.report(json.dumps(self._facts)))
+            self.first_step = answer["first_step"]
+            refused = answer["refused"]
+        else:
+            reports = self._meeting.collect()
+            refused = "; ".join(
+                filter(None, (self._refused(i, text) for i, text in reports.items()))
+            )
+            answer = {"refused": refused, "first_step": self.first_step}
+            self._meeting.answer(json.dumps(answer))
+        if refused:
+            raise UserError(
+                f"{refused}; give all workers the same options, data, code and "
+                "TensorFlow"
+            )
+
+    def _refused(self, index: int, text: str) -> str:
+        """What differs at a worker, by name, or ""."""
+        there = json.loads(text)
+        differing = [
+            f"{name} is {there.get(name)} there and {here} at worker 0"
+            for name, here in self._facts.items()
+            if there.get(name) != here
+        ]
+        if not differing:
+            return ""
+        name = f"worker {index} ({self._addresses[index]})"
+        return f"{name} is refused: {', '.join(differing)}"
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """A block in which this worker may wait for others, but not for too long."""
+        lost = (
+            *(tf.errors.UnavailableError, tf.errors.AbortedError),
+            *(tf.errors.CancelledError, tf.errors.InternalError),
+        )
+        try:
+            with self._watchdog.during(
+                self._timeout, self._find_lost, lambda: self._find_lost(OSError)
+            ):
+                yield
+        except lost as error:
+            # A process that is about to end still listens for a moment.
+            deadline = time.monotonic() + ENDING_SECONDS
+            reason = self._find_lost()
+            while not reason and time.monotonic() < deadline:
+                time.sleep(0.1)
+                reason = self._find_lost()
+            reason = reason or f"the others: {type(error).__name__}"
+            raise LostWorker(self._lost(reason))
+
+    def _watching_the_chief(self) -> ContextManager[None]:
+        """A block in which the chief has to be there."""
+        if self.index == 0:
+            return contextlib.nullcontext()
+
+        def find_lost() -> str:
+            return self._find_lost(chief_only=True)
+
+        return self._watchdog.during(float("inf"), find_lost, find_lost)
+
+    def _find_lost(
+        self, kind: type[OSError] = ConnectionRefusedError, chief_only: bool = False
+    ) -> str:
+        """Which workers have gone; with `OSError`, which cannot be reached; or ""."""
+        found = []
+        others = [i for i in range(1 if chief_only else self.size) if i != self.index]
+        for index in others:
+            address = self._addresses[index]
+            error = connection_error(address)
+            if isinstance(error, kind):
+                found.append(f"worker {index} ({address}: {error.strerror or error})")
+        return ", ".join(found)
+
+    def _lost(self, what: str) -> str:
+        """The line on a lost worker."""
+        return f"worker {self.index} of {self.size} lost {what}; {self._advice}"
+
+
+def _from_bits(bits: Any, like: Any) -> Any:
+    """A tensor of the type and shape of another one, from its bits as int32."""
+    shape = like.shape.as_list()
+    if like.dtype.size == 8:  # two integers each
+        shape = [*shape, 2]
+    return tf.bitcast(tf.reshape(bits, shape), like.dtype)

@@ -1,0 +1,6 @@
+"""What launch.py is made of; nothing here loads TensorFlow.
+
+processes     scripts as processes of this machine, their output and their signals
+group         the workers of one training, restarted together when one is lost
+sweep         many trainings, a few at a time
+"""

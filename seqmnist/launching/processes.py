@@ -1,0 +1,171 @@
+"""Scripts as processes: their output with a prefix, their signals, their cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+from seqmnist.errors import UserError
+from seqmnist.paths import PROJECT_DIR
+
+POLL_SECONDS = 0.05
+
+
+class Child:
+    """A script that runs as a process of its own.
+
+    It is in a session of its own, so that a Ctrl-C in the terminal reaches it once, by
+    way of `Signals`, and not twice.
+
+    Args:
+        command: the script and its arguments.
+        prefix: of each line that it prints.
+        cores: on which it may run; empty for all.
+        environ: variables beside those of this process.
+        notice: called with each line of its stdout, without the line's end.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        prefix: str,
+        cores: Sequence[int],
+        environ: Mapping[str, str] | None = None,
+        notice: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        def settle() -> None:
+            if cores and hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, cores)
+
+        self._process = subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            start_new_session=True,
+            preexec_fn=settle,
+        )
+        self._copiers = [
+            threading.Thread(target=_copy, args=[*pipes, prefix, notice], daemon=True)
+            for pipes, notice in (
+                ((self._process.stdout, sys.stdout), notice),
+                ((self._process.stderr, sys.stderr), lambda line: None),
+            )
+        ]
+        for copier in self._copiers:
+            copier.start()
+
+    @property
+    def status(self) -> int | None:
+        """The exit status as in the shell, 128 + N for signal N; `None` if it runs."""
+        code = self._process.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def send(self, number: int) -> None:
+        """Sends a signal, if it still runs."""
+        self._process.send_signal(number)
+
+    def finish(self) -> None:
+        """Waits for its end, and for the last of its output."""
+        self._process.wait()
+        for copier in self._copiers:
+            copier.join(timeout=5)
+
+
+class Signals:
+    """Passes SIGINT and SIGTERM on to the children while a `with` block runs.
+
+    Attributes:
+        number: the first signal's number, or `None`.
+        children: who gets them.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.children: list[Child] = []
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                self._previous[number] = signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for child in self.children:  # none is left behind, whatever happened here
+            if child.status is None:
+                child.send(signal.SIGKILL)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _pass_on(self, number: int, frame: Any) -> None:
+        self.number = self.number or number
+        for child in self.children:
+            child.send(number)
+
+
+def cores_of(index: int, count: int) -> list[int]:
+    """The cores of one of so many processes that run at the same time.
+
+    Args:
+        index: of the process, 0 to `count - 1`.
+        count: how many there are.
+
+    Returns:
+        Its part of the cores that this process may use, at least one; where there are
+        fewer cores than processes, some share one. Empty if cores cannot be chosen.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    if count > len(cores):
+        return [cores[index % len(cores)]]
+    return cores[index * len(cores) // count : (index + 1) * len(cores) // count]
+
+
+def find_script(name: str) -> str:
+    """The path of a training script.
+
+    Args:
+        name: as it was typed.
+
+    Returns:
+        That path, or that of the script of this name in the project.
+
+    Raises:
+        UserError: it is none of the project's training scripts.
+    """
+    known = {path.name: path for path in sorted(PROJECT_DIR.glob("train_*.py"))}
+    path = Path(name)
+    if path.name not in known or (
+        path.exists() and not path.samefile(known[path.name])
+    ):
+        raise UserError(f"{name}: no training script; expected {', '.join(known)}")
+    return name if path.exists() else str(known[path.name])
+
+
+def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:
+    """Waits until something is done, or for so many seconds; says whether it is."""
+    deadline = time.monotonic() + seconds
+    while not is_done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _copy(source: Any, target: Any, prefix: str, notice: Callable[[str], None]) -> None:
+    """Copies lines as they come, each in one piece."""
+    with source:
+        for line in source:
+            text = line.decode(errors="replace").rstrip("\n")
+            notice(text)
+            target.write(f"{prefix}{text}\n" if text else "\n")
+            target.flush()

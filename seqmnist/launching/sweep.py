@@ -1,0 +1,180 @@
+"""Many trainings, a few at a time, each with a folder of its own for its run."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+import zlib
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+from seqmnist import options
+from seqmnist.errors import Diverged, UserError
+from seqmnist.launching.processes import Child, Signals, cores_of, find_script, wait
+from seqmnist.paths import shown
+from seqmnist.run_folder import CONFIG_FILE, RESULT_FILE, write_text
+
+# Written into the folder of a run that diverged, which it would do again.
+FAILURE_FILE = "failure.txt"
+
+MAX_NAME = 100  # letters of a job's name
+
+
+class Job(NamedTuple):
+    """A training of a sweep.
+
+    Attributes:
+        name: of its folder.
+        command: the script and its arguments, without `--log-dir`.
+    """
+
+    name: str
+    command: list[str]
+
+
+def read_sweep(path: Path) -> list[Job]:
+    """Reads a sweep's file: a command per line, without `python`.
+
+    Empty lines, and what follows a # at a word's beginning, are left out.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The jobs, named after their commands.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no command of a training.
+        SystemExit: with status 2 and one line, a line has an option that is not one.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"--sweep {path}: cannot be read ({reason}); expected a file with a line "
+            "like 'train_rnn.py --seed 1' for each run"
+        )
+    jobs: dict[str, Job] = {}
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}; quote it as in a shell")
+        if not words:
+            continue
+        try:
+            script = find_script(words[0])
+        except UserError as error:
+            raise UserError(f"{where}: {error}")
+        _check(script, words[1:], where)
+        name = _name(words)
+        if name in jobs:
+            raise UserError(f"{where}: is there twice; leave out one of them")
+        jobs[name] = Job(name, [script, *words[1:]])
+    if not jobs:
+        raise UserError(f"--sweep {path}: names no runs; expected one per line")
+    return list(jobs.values())
+
+
+def run_sweep(jobs: Sequence[Job], log_dir: Path, num_jobs: int) -> int:
+    """Runs what is not finished; goes on with what was stopped.
+
+    Args:
+        jobs: what to run.
+        log_dir: where each has a folder.
+        num_jobs: how many to run at the same time, each on its part of the cores.
+
+    Returns:
+        0, or the status of the first that failed.
+    """
+    status = 0
+    waiting = [(i, job) for i, job in enumerate(jobs, 1) if not is_done(job, log_dir)]
+    _say(f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them done before")
+    running: dict[int, tuple[int, Job, Child]] = {}
+    with Signals() as signals:
+        while running or (waiting and signals.number is None):
+            for slot in set(range(num_jobs)) - set(running):
+                if waiting and signals.number is None:
+                    number, job = waiting.pop(0)
+                    child = _start(number, job, log_dir, cores_of(slot, num_jobs))
+                    signals.children.append(child)
+                    running[slot] = (number, job, child)
+            wait(lambda: any(c.status is not None for _, _, c in running.values()))
+            for slot, (number, job, child) in list(running.items()):
+                if child.status is None:
+                    continue
+                child.finish()
+                signals.children.remove(child)
+                del running[slot]
+                if child.status:
+                    _say(f"run {number} ended with status {child.status}")
+                folder = find_run(job, log_dir)
+                if child.status == Diverged.status and folder is not None:
+                    write_text(folder / FAILURE_FILE, "the training diverged\n")
+                status = status or child.status
+    done = sum(is_done(job, log_dir) for job in jobs)
+    _say(
+        f"{done} of {len(jobs)} runs are done; compare them: python compare.py "
+        f"--log-dir {shown(log_dir)}"
+    )
+    return status
+
+
+def is_done(job: Job, log_dir: Path) -> bool:
+    """Whether a job's run has its result, or diverged."""
+    folder = find_run(job, log_dir)
+    return folder is not None and any(
+        (folder / name).exists() for name in (RESULT_FILE, FAILURE_FILE)
+    )
+
+
+def find_run(job: Job, log_dir: Path) -> Path | None:
+    """The folder of a job's run, or `None` if it has not begun."""
+    configs = sorted((log_dir / job.name).glob(f"*/*/{CONFIG_FILE}"))
+    return configs[-1].parent if configs else None
+
+
+def _start(number: int, job: Job, log_dir: Path, cores: Sequence[int]) -> Child:
+    """Starts a job, or goes on with it."""
+    folder = find_run(job, log_dir)
+    if folder is None:
+        command = [*job.command, "--log-dir", str(log_dir / job.name)]
+    else:
+        command = [job.command[0], "--resume", str(folder)]
+    _say(f"run {number}: python {' '.join(map(shlex.quote, command))}")
+    return Child(command, f"[{number}] ", cores)
+
+
+def _check(script: str, arguments: Sequence[str], where: str) -> None:
+    """Refuses a line's arguments, now and not in the middle of the sweep."""
+    spec = importlib.util.spec_from_file_location(Path(script).stem, script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    parser = options.make_parser(Path(script).stem, "", module.DEFAULTS, module.PRESETS)
+    parser.source = f"{where}: "
+    given = parser.parse_args(list(arguments))
+    for name in ("log_dir", "resume"):
+        if name in given:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{where}: {flag} is given by the sweep; leave it out")
+
+
+def _name(words: Sequence[str]) -> str:
+    """A folder's name made of a command: readable, and different for each."""
+    text = " ".join(words)
+    readable = re.sub(r"\.py\b", "", " ".join(words))
+    name = re.sub(r"[^\w.]+", "-", readable, flags=re.ASCII).strip("-.")
+    is_plain = all(re.fullmatch(r"(--)?[A-Za-z0-9.][\w.-]*", word) for word in words)
+    if is_plain and len(name) <= MAX_NAME:
+        return name
+    return f"{name[:MAX_NAME]}-{zlib.crc32(text.encode()):08x}"
+
+
+def _say(text: str) -> None:
+    """Says something to the user, beside what the runs say."""
+    print(f"launch: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,260 @@
+"""launch.py: workers that are restarted together, and sweeps."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT_DIR
+from scripts import main, run_folders, start
+from test_faults import wait_for_checkpoint
+from test_workers import ENDLESS
+from torture import differences, fingerprint
+
+from seqmnist.checkpoints import Checkpoints
+from seqmnist.launching import processes
+from seqmnist.launching.sweep import read_sweep
+from seqmnist.run_log import Result
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Starts launch.py; nothing of it is left behind."""
+    started = []
+
+    def start_launch(*argv):
+        environ = dict(os.environ)
+        environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set here by TensorFlow's import
+        started.append(start(["launch.py", *map(str, argv)], env=environ))
+        return started[-1]
+
+    yield start_launch
+    for process in started:
+        if process.poll() is None:
+            for child in children(process):
+                os.kill(child, signal.SIGKILL)
+            process.kill()
+        process.communicate()
+
+
+def children(process):
+    """The processes that a process started."""
+    found = subprocess.run(
+        ["pgrep", "--parent", str(process.pid)], stdout=subprocess.PIPE, check=False
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def worker(process, index):
+    """The process of a worker."""
+    for child in children(process):
+        with open(f"/proc/{child}/environ", "rb") as file:
+            if b'"index": %d}' % index in file.read():
+                return child
+    raise AssertionError(f"no worker {index}")
+
+
+def end(process, timeout=180):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_workers_are_restarted_and_end_to_the_bit(lost, small, launch, tmp_path):
+    argv = [*small, "--steps", "600", "--report-every", "50", "--evaluate-every", "100"]
+    argv += ["--checkpoint-every", "20", "--log-dir"]
+    whole = launch("--workers", 2, "train_lstm.py", *argv, tmp_path / "whole")
+    process = launch("--workers", 2, "train_lstm.py", *argv, tmp_path / "logs")
+    wait_for_checkpoint(tmp_path / "logs", "train_lstm", step=20)
+    os.kill(worker(process, lost), signal.SIGKILL)
+    status, out, err = end(process)
+    assert status == 0, err
+    assert f"launch: worker {lost} ended with status 137; all start again: " in err
+    assert "(restart 1 of 3)\n" in err
+    assert "[0] resumed after step " in out and "[1] worker 1 of 2: done after" in out
+    assert end(whole)[0] == 0
+    (expected,) = run_folders(tmp_path / "whole", "train_lstm")
+    (found,) = run_folders(tmp_path / "logs", "train_lstm")
+    assert differences(fingerprint(expected), fingerprint(found)) == []
+
+
+def test_the_restarts_come_to_an_end(small, launch, tmp_path):
+    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
+    process = launch("--workers", 2, "--restarts", 0, *argv)
+    wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    os.kill(worker(process, 1), signal.SIGKILL)
+    status, _, err = end(process)
+    assert status == 137
+    assert err.endswith("launch: worker 1 ended with status 137; no restart is left\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_in_order(number, small, launch, tmp_path):
+    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
+    process = launch("--workers", 2, *argv)
+    folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    pids = children(process)
+    assert len(pids) == 2
+    process.send_signal(number)
+    status, _, err = end(process)
+    assert status == 128 + number
+    assert "[0] interrupted after step " in err and "[1] interrupted" in err
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    newest, damaged = Checkpoints(folder).newest()
+    assert newest is not None and damaged == []
+
+
+def test_what_cannot_be_used_is_not_restarted(small, launch, tmp_path):
+    process = launch("--workers", 2, "train_rnn.py", *small, "--uints", "5")
+    status, out, err = end(process)
+    assert (status, out) == (2, "")
+    assert "did you mean --units?" in err and "start again" not in err
+
+
+def write_sweep(tmp_path, *lines):
+    path = tmp_path / "sweep.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def common(small):
+    """The options of small runs without their folder, as text."""
+    at = small.index("--log-dir")
+    return " ".join(small[:at] + small[at + 2 :])
+
+
+def test_a_sweep_runs_what_is_missing(common, launch, tmp_path):
+    lines = [f"train_rnn.py {common} --seed 1 # the first", "", "# none"]
+    lines += [f"train_lstm.py {common} --seed {seed}" for seed in (1, 2)]
+    argv = ["--sweep", write_sweep(tmp_path, *lines), "--log-dir", tmp_path / "logs"]
+    status, out, err = end(launch(*argv, "--jobs", 2))
+    assert status == 0, err
+    results = [line[4:] for line in out.splitlines() if line[4:].startswith("result ")]
+    found = {(r.script, r.seed) for r in map(Result.parse, results)}
+    assert found == {("train_rnn", 1), ("train_lstm", 1), ("train_lstm", 2)}
+    assert err.startswith("launch: 3 runs, 0 of them done before\n")
+    assert "launch: 3 of 3 runs are done; compare them: python compare.py" in err
+    with open(argv[1], "a") as file:
+        file.write(f"train_lstm.py {common} --seed 3\n")
+    status, out, err = end(launch(*argv))
+    assert (status, out.count("result ")) == (0, 1)
+    assert err.startswith("launch: 4 runs, 3 of them done before\n")
+    rows = subprocess.run(
+        [sys.executable, "compare.py", "--log-dir", str(tmp_path / "logs")],
+        cwd=str(PROJECT_DIR),
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout.decode()
+    assert "train_lstm" in rows and "train_rnn" in rows
+
+
+def test_a_sweep_goes_on_with_what_was_stopped(common, launch, tmp_path):
+    line = f"train_rnn.py {common} --steps 3000 --checkpoint-every 20steps"
+    argv = ["--sweep", write_sweep(tmp_path, line), "--log-dir", tmp_path / "logs"]
+    process = launch(*argv)
+    (job,) = read_sweep(argv[1])
+    wait_for_checkpoint(tmp_path / "logs" / job.name, "train_rnn", step=20)
+    process.send_signal(signal.SIGINT)
+    status, _, err = end(process)
+    assert status == 130 and "launch: 0 of 1 runs are done" in err
+    status, out, _ = end(launch(*argv))
+    assert status == 0 and "[1] resumed after step " in out
+
+
+def test_a_sweep_notes_what_diverged_and_fails_with_its_status(
+    common, launch, tmp_path
+):
+    wild = f"train_rnn.py {common} --learning-rate 1e37"
+    file = write_sweep(tmp_path, wild, f"train_rnn.py {common}")
+    argv = ["--sweep", file, "--log-dir", tmp_path / "logs"]
+    status, out, err = end(launch(*argv))
+    assert (status, out.count("result ")) == (3, 1)
+    assert "launch: run 1 ended with status 3" in err
+    status, out, err = end(launch(*argv))
+    assert (status, out) == (0, "")
+    assert "2 runs, 2 of them done before" in err
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ("train_rnn.py --uints 5", "unrecognized arguments: --uints"),
+        ("train_rnn.py --units no", "argument --units"),
+        ("train_none.py", "no training script"),
+        ("train_rnn.py 'x", "No closing quotation; quote it"),
+        ("train_rnn.py --log-dir x", "--log-dir is given by the sweep"),
+        ("train_rnn.py --resume x", "--resume is given by the sweep"),
+        ("train_rnn.py --seed 3", "is there twice"),
+    ],
+)
+def test_a_bad_line_is_refused_before_anything_runs(line, problem, capsys, tmp_path):
+    file = write_sweep(tmp_path, "train_rnn.py --seed 3", line)
+    assert launch_main(["--sweep", str(file), "--log-dir", str(tmp_path / "l")]) == 2
+    _, err = capsys.readouterr()
+    assert f"{file}, line 2: " in err and problem in err and err.count("\n") == 1
+    assert not (tmp_path / "l").exists()
+
+
+def launch_main(argv):
+    try:
+        return main("launch", argv)
+    except SystemExit as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    "argv, problem",
+    [
+        ([], "one of the arguments --workers --sweep is required"),
+        (["--workers", "1", "train_rnn.py"], "argument --workers"),
+        (["--workers", "2"], "expected a script"),
+        (["--workers", "2", "compare.py"], "no training script"),
+        (["--workers", "2", "--jobs", "2", "train_rnn.py"], "--jobs: is for --sweep"),
+        (["--sweep", "none.txt"], "cannot be read (No such file"),
+        (["--sweep", "none.txt", "train_rnn.py"], "found train_rnn.py beside it"),
+        (["--sweep", "none.txt", "--restarts", "1"], "found --restarts beside it"),
+        (["--sweep", os.devnull], "names no runs"),
+    ],
+)
+def test_a_bad_command_line_is_one_line(argv, problem, capsys):
+    assert launch_main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    assert problem in err
+
+
+def test_jobs_are_named_after_their_commands(tmp_path):
+    lines = [
+        "train_rnn.py --seed 1",
+        "train_rnn.py --seed=1",
+        "train_rnn.py --seed '1'",
+    ]
+    first, second = read_sweep(write_sweep(tmp_path, *lines[:2]))
+    assert first.name == "train_rnn-seed-1"
+    assert second.name.startswith("train_rnn-seed-1-")
+    long = "train_rnn.py --init-checkpoint " + "x" * 300
+    (job,) = read_sweep(write_sweep(tmp_path, long))
+    assert len(job.name) < 120
+
+
+def test_cores_are_shared_out(monkeypatch):
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("cores cannot be chosen here")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 8})
+    found = [processes.cores_of(i, 3) for i in range(3)]
+    assert found == [[2], [3], [5, 8]]
+    assert [processes.cores_of(i, 6) for i in range(6)] == [
+        [c] for c in (2, 3, 5, 8, 2, 3)
+    ]
+
+
+def test_a_child_runs_on_its_cores_and_its_lines_have_its_prefix(capsys, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys\nprint(sorted(os.sched_getaffinity(0)))\n")
+    core = min(os.sched_getaffinity(0))
+    child = processes.Child([str(script)], "[7] ", [core])
+    child.finish()
+    assert child.status == 0
+    assert capsys.readouterr().out == f"[7] [{core}]\n"

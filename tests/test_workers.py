@@ -1,0 +1,297 @@
+"""Several workers as real processes on this machine: the answer of one, and faults."""
+
+import gzip
+import json
+import os
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+from scripts import NAMES, main, run_folders, start
+from test_faults import wait_for_checkpoint
+from torture import differences, fingerprint
+
+from seqmnist import tf1 as tf
+from seqmnist.checkpoints import Checkpoints
+from seqmnist.distributed.cluster import connection_error
+from seqmnist.run_log import read_metrics
+
+HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
+
+# The sums of a batch are rounded in another order; that is all that differs.
+BOUND = 1e-5
+
+ENDLESS = ["--steps", "1000000", "--evaluate-every", "never", "--report-every", "never"]
+
+
+def free_addresses(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
+
+
+def start_worker(index, addresses, argv):
+    task = {"type": "worker", "index": index}
+    cluster = json.dumps({"cluster": {"worker": addresses}, "task": task})
+    environ = {**os.environ, "TF_CONFIG": cluster}
+    environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set here when TensorFlow was loaded
+    return start(argv, env=environ)
+
+
+@pytest.fixture
+def start_workers():
+    """Starts workers; none is left behind."""
+    started = []
+
+    def start_all(count, argv, *others):
+        """With other arguments for the last ones, if given."""
+        addresses = free_addresses(count)
+        argvs = [argv] * (count - len(others)) + list(others)
+        workers = [start_worker(i, addresses, argv) for i, argv in enumerate(argvs)]
+        started.extend(workers)
+        return workers
+
+    yield start_all
+    for worker in started:
+        if worker.poll() is None:
+            worker.kill()
+        worker.communicate()
+
+
+def finish(workers, timeout=120):
+    """Waits for all; returns (status, stdout, stderr) of each."""
+    found = []
+    for worker in workers:
+        out, err = worker.communicate(timeout=timeout)
+        found.append((worker.returncode, out, err))
+    return found
+
+
+def final_weights(folder):
+    newest, _ = Checkpoints(folder).newest()
+    reader = tf.train.NewCheckpointReader(str(newest.prefix))
+    names = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def alone(name, argv, log_dir):
+    """The run's folder as one process makes it."""
+    assert main(name, [*argv, "--log-dir", str(log_dir)]) == 0
+    (folder,) = run_folders(log_dir, name)
+    return folder
+
+
+def together(count, name, argv, log_dir, start_workers):
+    """The run's folder as several make it."""
+    argv = [f"{name}.py", *argv, "--log-dir", str(log_dir)]
+    found = finish(start_workers(count, argv))
+    assert [status for status, _, _ in found] == [0] * count, found
+    assert f"workers: {count}, this is 0 at 127.0.0.1:" in found[0][1]
+    assert all(out.count("\n") == 2 for _, out, _ in found[1:])
+    (folder,) = run_folders(log_dir, name)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_answer_is_that_of_one(name, count, small, start_workers, tmp_path):
+    """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
+    argv = [
+        *small,
+        *("--max-grad-norm", "0.5", "--ema-decay", "0.9", "--weight-decay", "0.1"),
+        *("--evaluate-every", "6", "--report-every", "3"),
+        *("--max-shift", "1", "--max-slant", "0.3"),
+        *("--evaluate-splits", "validation", "test"),
+    ]
+    one = alone(name, argv, tmp_path / "one")
+    several = together(count, name, argv, tmp_path / "several", start_workers)
+    expected, found = final_weights(one), final_weights(several)
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=0, atol=BOUND, err_msg=key)
+    rows, expected_rows = read_metrics(several), read_metrics(one)
+    for row, expected in zip(rows, expected_rows):
+        same = ("step", "split", "correct", "count")
+        assert [row[k] for k in same] == [expected[k] for k in same]
+        assert row["loss"] == pytest.approx(expected["loss"], abs=BOUND)
+    assert len(rows) == len(expected_rows)
+    counted = {row["split"]: row["count"] for row in rows}
+    assert counted == {"train": 150, "validation": 20, "test": 130}
+    assert json.loads((several / "config.json").read_text())["workers"] == count
+
+
+@pytest.mark.skipif(not HAS_FAST_PATH, reason="no fast path")
+def test_the_fast_path_gives_the_answer_of_one_too(small, start_workers, tmp_path):
+    argv = [*small, "--recurrence", "fast", "--max-grad-norm", "0.5"]
+    one = alone("train_gru_pixel", argv, tmp_path / "one")
+    two = together(2, "train_gru_pixel", argv, tmp_path / "two", start_workers)
+    expected, found = final_weights(one), final_weights(two)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=0, atol=BOUND, err_msg=key)
+
+
+def test_more_workers_than_images(small, start_workers, tmp_path):
+    """A worker without a validation image still counts those of the test split."""
+    argv = [*small, "--validation-size", "2", "--summaries", "all"]
+    folder = together(3, "train_rnn", argv, tmp_path / "logs", start_workers)
+    counted = {row["split"]: row["count"] for row in read_metrics(folder)}
+    assert counted == {"train": 300, "validation": 2, "test": 130}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
+    lost, small, start_workers, tmp_path
+):
+    """By hand: --resume where the folder is, and the first options where it is not."""
+    argv = [*small, "--steps", "600", "--report-every", "50", "--evaluate-every", "100"]
+    argv += ["--checkpoint-every", "20"]
+    whole = together(2, "train_rnn", argv, tmp_path / "whole", start_workers)
+    argv = ["train_rnn.py", *argv]
+    workers = start_workers(2, argv)
+    wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    workers[lost].kill()
+    started = time.time()
+    found = finish(workers)
+    assert time.time() - started < 30
+    status, _, err = found[1 - lost]
+    assert (found[lost][0], status) == (-signal.SIGKILL, 75)
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: worker {1 - lost} of 2 lost worker {lost} (127.0.")
+    assert "go on, with all workers, with: " in line
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    resume = ["train_rnn.py", "--resume", str(folder)]
+    found = finish(start_workers(2, resume, argv if lost else resume))
+    assert [status for status, _, _ in found] == [0, 0], found
+    assert "resumed after step " in found[0][1]
+    assert differences(fingerprint(whole), fingerprint(folder)) == []
+
+
+def test_a_worker_that_hangs_ends_the_other(small, start_workers, tmp_path):
+    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
+    workers = start_workers(2, [*argv, "--worker-timeout", "5"])
+    wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    workers[1].send_signal(signal.SIGSTOP)
+    started = time.time()
+    ((status, _, err),) = finish(workers[:1])
+    assert time.time() - started < 30
+    assert status == 75
+    (line,) = err.splitlines()
+    assert line.startswith("error: worker 0 of 2 lost the others: no answer for 5 seco")
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_signal_to_one_stops_all_after_the_same_step(
+    told, small, start_workers, tmp_path
+):
+    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
+    workers = start_workers(2, argv)
+    folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    workers[told].send_signal(signal.SIGINT)
+    found = finish(workers)
+    assert (found[told][0], found[1 - told][0]) == (130, 143)
+    steps = [err.split("interrupted after step ")[1].split()[0] for *_, err in found]
+    newest, _ = Checkpoints(folder).newest()
+    assert steps == [str(newest.state["step"])] * 2
+
+
+@pytest.mark.parametrize(
+    "other, differing",
+    [
+        (["--units", "6", "--seed", "5"], "--seed is 5 there and 0 at worker 0, --un"),
+        (["--validation-size", "10"], "--validation-size is 10 there and 20"),
+    ],
+)
+def test_a_worker_with_other_options_is_refused_by_all(
+    other, differing, small, start_workers, tmp_path
+):
+    argv = ["train_lstm.py", *small]
+    found = finish(start_workers(3, argv, argv, [*argv, *other]))
+    for status, _, err in found:
+        (line,) = err.splitlines()
+        assert status == 2 and line.startswith("error: worker 2 (127.0.0.1:")
+        assert f") is refused: {differing}" in line
+    assert not list(tmp_path.glob("logs/*/*"))
+
+
+def test_a_worker_with_other_data_is_refused(
+    small, small_data, start_workers, tmp_path
+):
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in small_data.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    labels = data / "t10k-labels-idx1-ubyte.gz"
+    raw = bytearray(gzip.decompress((small_data / labels.name).read_bytes()))
+    raw[-1] = (raw[-1] + 1) % 10
+    labels.write_bytes(gzip.compress(bytes(raw)))
+    argv = ["train_rnn.py", *small]
+    found = finish(start_workers(2, argv, [*argv, "--data-dir", str(data)]))
+    for status, _, err in found:
+        assert status == 2 and ") is refused: data is " in err
+
+
+@pytest.mark.parametrize("present", [0, 1])
+def test_an_absent_worker_is_named(present, small, tmp_path):
+    addresses = free_addresses(2)
+    argv = ["train_rnn.py", *small, "--worker-timeout", "1"]
+    worker = start_worker(present, addresses, argv)
+    ((status, out, err),) = finish([worker])
+    assert (status, out) == (75, "")
+    (line,) = err.splitlines()
+    assert line.startswith(
+        f"error: worker {present} of 2 waited 1 seconds for worker {1 - present} "
+        f"({addresses[1 - present]}: Connection refused); start them all"
+    )
+    assert not list(tmp_path.glob("logs/*/*"))
+
+
+def test_a_chief_that_dies_before_the_first_step_is_named(small, tmp_path):
+    """It waits for the third, and the second for its answer."""
+    addresses = free_addresses(3)
+    argv = ["train_rnn.py", *small]
+    with start_worker(0, addresses, argv) as chief:
+        with start_worker(1, addresses, argv) as worker:
+            deadline = time.time() + 60
+            while connection_error(addresses[1]) and time.time() < deadline:
+                time.sleep(0.1)
+            time.sleep(2)  # it tells the chief its options
+            chief.kill()
+            ((status, out, err),) = finish([worker])
+        chief.communicate()
+    assert (status, out) == (75, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: worker 1 of 3 lost worker 0 ({addresses[0]}: Conn")
+
+
+def test_a_port_in_use_is_one_line(small):
+    addresses = free_addresses(2)
+    with socket.socket() as server:
+        host, port = addresses[0].split(":")
+        server.bind((host, int(port)))
+        server.listen(1)
+        worker = start_worker(0, addresses, ["train_rnn.py", *small])
+        ((status, out, err),) = finish([worker])
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"cannot listen at port {port} of {addresses[0]}" in err
+
+
+def test_a_malformed_variable_is_one_line(small, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TF_CONFIG", "{")
+    assert main("train_rnn", small) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: TF_CONFIG is no JSON")
+    assert not list(tmp_path.glob("logs/*/*"))
+
+
+def test_one_worker_is_as_without_the_variable(small, monkeypatch, capsys):
+    task = {"type": "worker", "index": 0}
+    config = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": task}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert main("train_rnn", small) == 0
+    assert "workers" not in capsys.readouterr().out
