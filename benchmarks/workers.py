@@ -1,11 +1,11 @@
-"""What a second worker brings: examples per second of one and of two, a core each.
+"""What a second worker brings: examples per second of one and of two.
 
     make bench-workers
 
-Three runs take turns: one process with the whole batch, two workers with half of it
-each, and one process with half of it. The last says how long a worker computes; what
-the two take beyond it, they wait for each other's gradients. Speeds are those between
-the second report of a run and its last, so without compilation.
+Three runs take turns, each process on one half of the cores: one with the whole batch,
+two workers with half of it each, and one with half of it. The last says how long a
+worker computes; what the two take beyond it, they wait for each other's gradients.
+Speeds are those between a run's second report and its last, so without compilation.
 """
 
 import os
@@ -20,7 +20,7 @@ sys.path.insert(0, str(PROJECT_DIR))
 os.chdir(PROJECT_DIR)
 
 from seqmnist.launching.group import run_workers  # noqa: E402
-from seqmnist.launching.processes import Child, cores_of  # noqa: E402
+from seqmnist.launching.processes import Child, Signals, cores_of  # noqa: E402
 from seqmnist.run_folder import read_config  # noqa: E402
 from seqmnist.run_log import read_metrics  # noqa: E402
 
@@ -99,8 +99,9 @@ def seconds_per_step(workload, name):
         if name == "two":
             status = run_workers(2, command, 0)
         else:
-            child = Child(command, "", cores_of(0, 2))
-            child.finish()
+            with Signals() as signals:
+                child = signals.add(Child(command, "", cores_of(0, 2)))
+                child.finish()
             status = child.status
         if status:
             sys.exit(status)

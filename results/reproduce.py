@@ -32,6 +32,7 @@ from seqmnist.launching.sweep import (  # noqa: E402
     is_done,
     run_sweep,
 )
+from seqmnist.option_types import whole_number  # noqa: E402
 from seqmnist.run_folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
 from seqmnist.run_log import Result, read_metrics  # noqa: E402
 
@@ -113,7 +114,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", help="a name, or letters of names")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument(
+        "--jobs", type=whole_number(1), default=1, help="runs at the same time"
+    )
     parser.add_argument("--tables", action="store_true", help="run nothing")
     args = parser.parse_args()
     known = EXPERIMENTS + INGREDIENTS
@@ -138,7 +141,7 @@ def reproduce(experiments, num_jobs=1):
         num_jobs: runs at the same time, each on its part of the cores.
 
     Returns:
-        0, or the status of the first run that failed; one that diverged has not.
+        0, or the status of the first run that failed. One that diverged did not fail.
     """
     missing = []
     for experiment in experiments:

@@ -393,6 +393,7 @@ def parse(
     description: str | None,
     defaults: Mapping[str, Any],
     presets: Mapping[str, Mapping[str, Any]],
+    source: str = "",
 ) -> argparse.Namespace:
     """Parses a script's command line.
 
@@ -402,6 +403,7 @@ def parse(
         description: what the script does, its docstring.
         defaults: the script's own defaults.
         presets: the presets' names and values; the first is the default.
+        source: what an error's line begins with, if it is not the command line.
 
     Returns:
         The configuration: `script`, `command`, `preset` and every option by name. One
@@ -416,6 +418,7 @@ def parse(
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = make_parser(script, description or "", defaults, presets)
+    parser.source = source
     given = vars(parser.parse_args(argv))
     command = " ".join(shlex.quote(word) for word in [f"{script}.py", *argv])
     known = {"script": script, "command": command}
@@ -461,7 +464,8 @@ def shared(config: argparse.Namespace) -> dict[str, Any]:
 
     Weights are the chief's, wherever it has them from, and so is all that is written.
     """
-    chief = {*MAY_CHANGE, "command", "log_dir", "init_checkpoint"}
+    chief = {*MAY_CHANGE, "command", "preset", "log_dir", "init_checkpoint"}
+    chief |= {"report_every", "summary_every"}
     return {
         _flag(name) if name in telling() else name: value
         for name, value in recorded(config).items()

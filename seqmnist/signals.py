@@ -21,13 +21,17 @@ class StopSignals:
 
     Args:
         advice: what to say when the process ends at once.
+        promise: what happens at the first signal.
 
     Attributes:
         number: the first signal's number, or `None`.
     """
 
-    def __init__(self, advice: str) -> None:
+    def __init__(
+        self, advice: str, promise: str = "finishing the step and saving"
+    ) -> None:
         self.number: int | None = None
+        self._promise = promise
         self._advice = advice
         self._previous: dict[int, Any] = {}
 
@@ -70,7 +74,6 @@ class StopSignals:
                 self.number = number
                 name = signal.Signals(number).name
                 sys.stderr.write(
-                    f"\n{name}: finishing the step and saving; a second one stops at "
-                    "once\n"
+                    f"\n{name}: {self._promise}; a second one stops at once\n"
                 )
                 sys.stderr.flush()

@@ -116,9 +116,12 @@ class PlainSteps:
         # Of the mean over the batch, that over a share is so large a part.
         share = self.workers.share(config.batch_size)
         part = (share.stop - share.start) / config.batch_size
-        terms = [part * value for value in [classifier.loss, *gradients]]
-        correct = tf.cast(classifier.correct_count, tf.float32)
-        correct, loss, *gradients = self.workers.add_up([correct, *terms])
+        terms = [
+            part * classifier.loss,
+            tf.cast(classifier.correct_count, tf.float32),
+            *[part * gradient for gradient in gradients],
+        ]
+        loss, correct, *gradients = self.workers.add_up(terms)
         train_op, learning_rate, norm = apply_gradients(
             config,
             classifier.optimizer,

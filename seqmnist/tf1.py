@@ -50,11 +50,8 @@ def _tensorflow():
     """The module `tensorflow.compat.v1`."""
     name = "tensorflow.compat.v1"
     if name not in sys.modules:
-        # Level 1 keeps the C++ side's warnings and errors, not its information. Among
-        # workers it warns of steps that ended as they should, and of a lost one it says
-        # in many lines what is an exception too.
-        level = "3" if os.environ.get("TF_CONFIG") else "1"
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
+        # Level 1 keeps the C++ side's warnings and errors, not its information.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         getLogger("tensorflow").addFilter(_is_no_deprecation)
         try:
             _import_quietly(name)

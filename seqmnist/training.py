@@ -15,7 +15,6 @@ from seqmnist import figures, options
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.distributed.cluster import Cluster, code_digest, read_cluster
-from seqmnist.distributed.follower import follow
 from seqmnist.distributed.workers import OneWorker, Workers
 from seqmnist.errors import (
     CannotWrite,
@@ -23,6 +22,7 @@ from seqmnist.errors import (
     Interrupted,
     UserError,
 )
+from seqmnist.follower import follow
 from seqmnist.initial_weights import check_path
 from seqmnist.mnist import Splits
 from seqmnist.network import Network
@@ -77,6 +77,10 @@ def train_and_evaluate(
         LostWorker: another worker has gone.
     """
     cluster = read_cluster(os.environ)
+    if cluster is not None:
+        # TensorFlow warns of steps that ended as they should, and says of a lost worker
+        # in many lines what it raises as an error too.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     plan = make_plan(config, len(splits.train.labels))
     config = planned(config, plan)
     _check_index(config.predict, len(splits.test.labels))
@@ -183,6 +187,12 @@ def _join(
     stack: contextlib.ExitStack,
 ) -> Workers:
     """Makes this process a worker of the cluster."""
+    num_workers = len(cluster.addresses)
+    if config.batch_size < num_workers:
+        raise UserError(
+            f"--batch-size {config.batch_size}: each of the {num_workers} workers in "
+            f"TF_CONFIG needs an image of every batch; expected {num_workers} or more"
+        )
     facts = {
         "TensorFlow": tf.VERSION,
         "code": code_digest(config.script),
@@ -237,12 +247,12 @@ def _test(trainer: Trainer, network: Network) -> Result:
         seconds=trainer.seconds,
         run=run.folder.name,
     )
-    network.workers.part()
     trainer.illustrator.finish(progress.step, logits)
     if trainer.plan.num_steps:
         figures.save_curves(run.folder)
     run.write_result(result)
     print(result, flush=True)
+    network.workers.part()
     return result
 
 

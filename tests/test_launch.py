@@ -62,7 +62,7 @@ def end(process, timeout=180):
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_workers_are_restarted_and_end_to_the_bit(lost, small, launch, tmp_path):
-    argv = [*small, "--steps", "600", "--report-every", "50", "--evaluate-every", "100"]
+    argv = [*small, "--steps", "300", "--report-every", "50", "--evaluate-every", "100"]
     argv += ["--checkpoint-every", "20", "--log-dir"]
     whole = launch("--workers", 2, "train_lstm.py", *argv, tmp_path / "whole")
     process = launch("--workers", 2, "train_lstm.py", *argv, tmp_path / "logs")
@@ -151,7 +151,7 @@ def test_a_sweep_runs_what_is_missing(common, launch, tmp_path):
 
 
 def test_a_sweep_goes_on_with_what_was_stopped(common, launch, tmp_path):
-    line = f"train_rnn.py {common} --steps 3000 --checkpoint-every 20steps"
+    line = f"train_rnn.py {common} --steps 600 --checkpoint-every 20steps"
     argv = ["--sweep", write_sweep(tmp_path, line), "--log-dir", tmp_path / "logs"]
     process = launch(*argv)
     (job,) = read_sweep(argv[1])
@@ -183,9 +183,11 @@ def test_a_sweep_notes_what_diverged_and_fails_with_its_status(
         ("train_rnn.py --uints 5", "unrecognized arguments: --uints"),
         ("train_rnn.py --units no", "argument --units"),
         ("train_none.py", "no training script"),
+        ("train_rnn.py -h", "-h is not for a sweep's run"),
+        ("train_rnn.py --decay-rate 0.5", "--decay-rate: does nothing with"),
         ("train_rnn.py 'x", "No closing quotation; quote it"),
-        ("train_rnn.py --log-dir x", "--log-dir is given by the sweep"),
-        ("train_rnn.py --resume x", "--resume is given by the sweep"),
+        ("train_rnn.py --log-dir x", "--log-dir is not for a sweep's run"),
+        ("train_rnn.py --resume x", "--resume is not for a sweep's run"),
         ("train_rnn.py --seed 3", "is there twice"),
     ],
 )

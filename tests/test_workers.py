@@ -149,7 +149,7 @@ def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
     lost, small, start_workers, tmp_path
 ):
     """By hand: --resume where the folder is, and the first options where it is not."""
-    argv = [*small, "--steps", "600", "--report-every", "50", "--evaluate-every", "100"]
+    argv = [*small, "--steps", "300", "--report-every", "50", "--evaluate-every", "100"]
     argv += ["--checkpoint-every", "20"]
     whole = together(2, "train_rnn", argv, tmp_path / "whole", start_workers)
     argv = ["train_rnn.py", *argv]
@@ -195,7 +195,10 @@ def test_a_signal_to_one_stops_all_after_the_same_step(
     workers[told].send_signal(signal.SIGINT)
     found = finish(workers)
     assert (found[told][0], found[1 - told][0]) == (130, 143)
-    steps = [err.split("interrupted after step ")[1].split()[0] for *_, err in found]
+    steps = [
+        err.split("interrupted after step ")[1].split()[0].strip(";")
+        for *_, err in found
+    ]
     newest, _ = Checkpoints(folder).newest()
     assert steps == [str(newest.state["step"])] * 2
 
@@ -289,9 +292,61 @@ def test_a_malformed_variable_is_one_line(small, monkeypatch, capsys, tmp_path):
     assert not list(tmp_path.glob("logs/*/*"))
 
 
+def test_a_batch_without_an_image_for_each_is_refused(small, monkeypatch, capsys):
+    task = {"type": "worker", "index": 2}
+    config = {"cluster": {"worker": free_addresses(3)}, "task": task}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert main("train_rnn", [*small, "--batch-size", "2"]) == 2
+    _, err = capsys.readouterr()
+    assert err.startswith("error: --batch-size 2: each of the 3 workers")
+
+
 def test_one_worker_is_as_without_the_variable(small, monkeypatch, capsys):
     task = {"type": "worker", "index": 0}
     config = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": task}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     assert main("train_rnn", small) == 0
     assert "workers" not in capsys.readouterr().out
+
+
+def test_a_chief_that_is_mute_is_named(small):
+    """Somebody listens at its port, and does not answer."""
+    addresses = free_addresses(2)
+    host, port = addresses[0].split(":")
+    with socket.socket() as mute:
+        mute.bind((host, int(port)))
+        mute.listen(8)
+        argv = ["train_rnn.py", *small, "--worker-timeout", "4"]
+        ((status, out, err),) = finish([start_worker(1, addresses, argv)])
+    assert (status, out) == (75, "")
+    (line,) = err.splitlines()
+    assert line.startswith(
+        f"error: worker 1 of 2 lost worker 0 ({addresses[0]}): no answer for 4 seconds"
+    )
+
+
+def test_a_message_of_one_that_has_gone_does_not_count(small, start_workers, tmp_path):
+    """Worker 1 was there with other options, and comes again with the right ones."""
+    addresses = free_addresses(3)
+    argv = ["train_rnn.py", *small]
+    with start_worker(1, addresses, [*argv, "--units", "7"]) as gone:
+        chief = start_worker(0, addresses, argv)
+        time.sleep(12 if HAS_FAST_PATH else 6)  # it tells the chief its options
+        gone.kill()
+        gone.communicate()
+    others = [start_worker(i, addresses, argv) for i in (1, 2)]
+    found = finish([chief, *others])
+    assert [status for status, *_ in found] == [0, 0, 0], found
+
+
+def test_workers_that_do_not_train_evaluate(small, start_workers, tmp_path):
+    argv = [*small, "--steps", "0", "--evaluate-every", "never"]
+    folder = together(2, "train_rnn", argv, tmp_path / "logs", start_workers)
+    assert [row["count"] for row in read_metrics(folder)] == [130]
+
+
+def test_all_end_alike_when_the_training_diverges(small, start_workers):
+    argv = ["train_lstm.py", *small, "--learning-rate", "1e37"]
+    found = finish(start_workers(2, argv))
+    assert [status for status, *_ in found] == [3, 3]
+    assert all("the training has diverged" in err for *_, err in found)

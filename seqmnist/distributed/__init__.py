@@ -4,5 +4,4 @@ cluster       who they are, from the variable TF_CONFIG
 meeting       what they tell one another before the first step and after the last
 workers       shares of a batch, sums over all workers
 watchdog      no worker waits for a lost one for ever
-follower      what the workers do that are not the chief
 """

@@ -9,6 +9,7 @@ with its own index. Worker 0 is the chief: it alone has a run folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -138,6 +139,8 @@ def connection_error(address: str) -> OSError | None:
         socket.create_connection(_split(address), CONNECT_SECONDS).close()
     except OSError as error:
         return error
+    except UnicodeError:  # of a name that no host can have
+        return OSError(errno.EINVAL, "no host's name")
     return None
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import threading
 import time
-from typing import Any, Sequence
+from typing import Any, Callable, ContextManager, Sequence
 
 from seqmnist import tf1 as tf
 from seqmnist.distributed.cluster import connection_error
@@ -15,99 +18,131 @@ FAREWELL_SECONDS = 10.0
 
 
 class Meeting:
-    """Messages between the chief and each other worker, at the start and at the end.
+    """Messages between the chief and each other worker.
 
     They pass through queues at the chief, which each worker of any TensorFlow can read
-    and fill; a collective operation among different TensorFlows would crash.
+    and fill; a collective operation among different TensorFlows would crash. A message
+    has its sender's mark, and so has the answer: one of the same index may have been
+    there before, and gone.
 
     Args:
         addresses: of all workers.
         index: which of them this is.
         server: this worker's `tf.train.Server`.
         timeout: seconds to wait for a worker.
+        watched: a context in which the process ends if the chief does.
     """
 
     def __init__(
-        self, addresses: Sequence[str], index: int, server: Any, timeout: float
+        self,
+        addresses: Sequence[str],
+        index: int,
+        server: Any,
+        timeout: float,
+        watched: Callable[[], ContextManager[None]],
     ) -> None:
         self._addresses, self._index, self._timeout = addresses, index, timeout
+        self._watched = watched
+        self._mark = os.urandom(8).hex()
+        self._marks: dict[int, str] = {}
         self._target = f"grpc://{addresses[0]}" if index else server.target
         self._graph = tf.Graph()
-        self._message: Any = None
         others = range(1, len(addresses))
         with self._graph.as_default(), tf.device("/job:worker/task:0/cpu:0"):
-            self._message = tf.placeholder(tf.string, [])
-            self._to_chief = {i: _Queue(f"to_chief_{i}", self._message) for i in others}
-            self._from_chief = {
-                i: _Queue(f"from_chief_{i}", self._message) for i in others
-            }
-        self._config = tf.ConfigProto(
-            device_filters=["/job:worker/task:0"],
-            operation_timeout_in_ms=int(1000 * timeout),
-        )
+            text = self._text = tf.placeholder(tf.string, [])
+            self._to_chief = {i: _Queue(f"to_chief_{i}", text) for i in others}
+            self._from_chief = {i: _Queue(f"from_chief_{i}", text) for i in others}
+        self._config = tf.ConfigProto(device_filters=["/job:worker/task:0"])
 
     def reach(self) -> None:
-        """Waits until the chief can be reached. For all but the chief."""
+        """Waits until the chief can be reached. For all but the chief.
+
+        Raises:
+            LostWorker: it cannot be.
+        """
         deadline = time.monotonic() + self._timeout
         while connection_error(self._addresses[0]) is not None:
-            self._check(deadline, [0], "it answers by now")
+            self._check(deadline, [0], "it can be reached by now")
             time.sleep(POLL_SECONDS)
 
-    def report(self, text: str) -> str:
-        """Sends the chief a message; returns the answer. For all but the chief."""
-        # The chief waits for the last worker as long as this one has for the chief.
-        deadline = time.monotonic() + 2 * self._timeout
-        with self._session() as session:
-            session.run(self._to_chief[self._index].put, {self._message: text})
-            queue = self._from_chief[self._index]
-            while not session.run(queue.size):
-                self._check(deadline, [0], "it does not answer")
-                time.sleep(POLL_SECONDS)
-            return session.run(queue.get).decode()
+    def report(self, message: Any) -> Any:
+        """Sends the chief a message; returns the answer. For all but the chief.
 
-    def collect(self) -> dict[int, str]:
-        """Waits for a message from each other worker. For the chief."""
+        It waits as long as the chief is there, and answers at all.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._watched())  # closing takes long without a chief
+            session = stack.enter_context(self._session())
+
+            def run(fetches: Any, feed: Any = None) -> Any:
+                with self._watched():
+                    try:
+                        return session.run(fetches, feed)
+                    except tf.errors.OpError:
+                        threading.Event().wait()  # until it is known who has gone
+
+            text = json.dumps([self._mark, message])
+            run(self._to_chief[self._index].put, {self._text: text})
+            queue = self._from_chief[self._index]
+            while True:
+                while not run(queue.size):
+                    time.sleep(POLL_SECONDS)
+                mark, answer = json.loads(run(queue.get))
+                if mark == self._mark:
+                    return answer
+
+    def collect(self) -> dict[int, Any]:
+        """Waits for a message from each other worker, the last one. For the chief.
+
+        What one sent that has gone since does not count.
+
+        Raises:
+            LostWorker: some did not come, or cannot be reached.
+        """
         deadline = time.monotonic() + self._timeout
-        messages: dict[int, str] = {}
+        messages: dict[int, Any] = {}
         with self._session() as session:
             while len(messages) < len(self._to_chief):
                 for index, queue in self._to_chief.items():
-                    if index not in messages and session.run(queue.size):
-                        messages[index] = session.run(queue.get).decode()
+                    while session.run(queue.size):
+                        text = session.run(queue.get)
+                        self._marks[index], messages[index] = json.loads(text)
+                    if connection_error(self._addresses[index]) is not None:
+                        messages.pop(index, None)
                 missing = sorted(set(self._to_chief) - set(messages))
                 if missing:
                     self._check(deadline, missing, "it has not begun")
                     time.sleep(POLL_SECONDS)
         return messages
 
-    def answer(self, text: str) -> None:
-        """Sends a message to each other worker, and waits until it is read."""
+    def answer(self, message: Any) -> None:
+        """Sends a message to each other worker; waits a while for it to be read."""
         deadline = time.monotonic() + FAREWELL_SECONDS
         with self._session() as session:
-            for queue in self._from_chief.values():
-                session.run(queue.put, {self._message: text})
-            while time.monotonic() < deadline and any(
-                session.run([queue.size for queue in self._from_chief.values()])
-            ):
+            for index, queue in self._from_chief.items():
+                text = json.dumps([self._marks[index], message])
+                session.run(queue.put, {self._text: text})
+            sizes = [queue.size for queue in self._from_chief.values()]
+            while any(session.run(sizes)) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
 
     def part(self) -> None:
-        """Waits until all are here, for a while at most; the chief is the last to go.
+        """Waits until all are here. The chief waits for a while, and is the last to go.
 
-        A session at a chief that has gone would take long to close.
+        So a restart finds all of them, and no session is at a chief that has gone.
         """
+        if self._index:
+            self.report("done")
+            return
         self._timeout = FAREWELL_SECONDS
-        with contextlib.suppress(LostWorker, tf.errors.OpError):
-            if self._index:
-                self.report("done")
-                return
+        with contextlib.suppress(LostWorker):
             self.collect()
             self.answer("done")
             deadline = time.monotonic() + FAREWELL_SECONDS
-            others = self._addresses[1:]
-            while any(connection_error(other) is None for other in others):
-                self._check(deadline, [], "")
-                time.sleep(POLL_SECONDS)
+            for address in self._addresses[1:]:
+                while connection_error(address) is None:
+                    self._check(deadline, [], "")
+                    time.sleep(POLL_SECONDS)
 
     def _session(self) -> Any:
         """A session at the chief."""
@@ -133,10 +168,10 @@ class Meeting:
 class _Queue:
     """A queue at the chief that all workers share by its name."""
 
-    def __init__(self, name: str, message: Any) -> None:
-        queue = tf.FIFOQueue(4, [tf.string], [[]], shared_name=name)
+    def __init__(self, name: str, text: Any) -> None:
+        queue = tf.FIFOQueue(16, [tf.string], [[]], shared_name=name)
         self.put, self.get, self.size = (
-            queue.enqueue(message),
+            queue.enqueue(text),
             queue.dequeue(),
             queue.size(),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from typing import Callable, Iterator, NamedTuple
@@ -34,8 +33,8 @@ class Watched(NamedTuple):
 class Watchdog:
     """Ends the process if a block takes too long, or a worker has gone meanwhile.
 
-    An exception would not do: TensorFlow does not come back from what waits for a
-    worker that has gone, or takes minutes to close the session.
+    It does not wait for an exception: TensorFlow may never come back from what waits
+    for a worker that has gone, or take minutes to close its session.
 
     Args:
         line: makes the line to say of what was lost.
@@ -45,6 +44,8 @@ class Watchdog:
         self._line = line
         self._watched: Watched | None = None
         self._is_closed = threading.Event()
+        # Of its own, as stderr is held back now and then.
+        self._stderr = os.dup(2)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def close(self) -> None:
@@ -58,12 +59,13 @@ class Watchdog:
         find_lost: Callable[[], str],
         find_silent: Callable[[], str],
     ) -> Iterator[None]:
-        """Watches a block; its arguments are as in `Watched`."""
+        """Watches a block; its arguments are as in `Watched`. Blocks may be nested."""
+        outer = self._watched
         self._watched = Watched(time.monotonic(), timeout, find_lost, find_silent)
         try:
             yield
         finally:
-            self._watched = None
+            self._watched = outer and outer._replace(since=time.monotonic())
 
     def _watch(self) -> None:
         """Looks at the clock."""
@@ -75,8 +77,13 @@ class Watchdog:
             lost = watched.find_lost() if waited >= PROBE_SECONDS else ""
             if not lost and waited >= watched.timeout:
                 who = watched.find_silent() or "the others"
-                lost = f"{who}: no answer for {watched.timeout:g} seconds"
+                lost = (
+                    f"{who}: no answer for {watched.timeout:g} seconds (where a step "
+                    "or the chief takes longer, give a longer --worker-timeout)"
+                )
             if lost and self._watched is watched:  # it still waits
-                print(f"error: {one_line(self._line(lost))}", file=sys.stderr)
-                sys.stderr.flush()
-                os._exit(LostWorker.status)
+                try:
+                    line = f"error: {one_line(self._line(lost))}\n"
+                    os.write(self._stderr, line.encode(errors="backslashreplace"))
+                finally:
+                    os._exit(LostWorker.status)

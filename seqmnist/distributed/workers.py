@@ -159,16 +159,11 @@ class OneWorker:
         return tally, logits
 
     def part(self) -> None:
-        """Lets the others finish what they have begun; there are no sums after it.
+        """Ends the training with all others; there are no sums after it.
 
-        Who went at once could leave another one without the last part of its sum.
+        Who went at once could leave another one without the last part of its sum, and
+        could not be there if the chief had to be started again.
         """
-
-    def __enter__(self) -> OneWorker:
-        return self
-
-    def __exit__(self, *exc_info: Any) -> None:
-        """Parts, unless the workers end for different reasons."""
 
 
 class Workers(OneWorker):
@@ -202,7 +197,6 @@ class Workers(OneWorker):
         self._is_stopping = False
         self._meeting: Meeting | None = None
         self._watchdog = Watchdog(self._lost)
-        check_port(cluster.addresses[cluster.task_index])
 
     @property
     def is_stopping(self) -> bool:
@@ -226,6 +220,7 @@ class Workers(OneWorker):
         config.device_filters.append(f"/job:worker/task:{self.index}")
         leader = "/job:worker/replica:0/task:0"
         config.experimental.collective_group_leader = leader
+        check_port(self._addresses[self.index])
         try:
             server = tf.train.Server(
                 tf.train.ClusterSpec({"worker": self._addresses}),
@@ -238,7 +233,9 @@ class Workers(OneWorker):
                 f"TF_CONFIG: TensorFlow cannot serve at {self._addresses[self.index]} "
                 f"({str(error).splitlines()[0]}); give this worker another address"
             )
-        self._meeting = Meeting(self._addresses, self.index, server, self._timeout)
+        self._meeting = Meeting(
+            *(self._addresses, self.index, server, self._timeout), self._watching_chief
+        )
         self._compare()
         return tf.Session(server.target, graph=graph, config=config)
 
@@ -301,8 +298,7 @@ class Workers(OneWorker):
 
     def part(self) -> None:
         if self._meeting is not None:
-            with self._watching_the_chief():
-                self._meeting.part()
+            self._meeting.part()
             self._meeting = None
 
     def __enter__(self) -> Workers:
@@ -332,26 +328,24 @@ class Workers(OneWorker):
         assert self._meeting is not None
         if self.index:
             self._meeting.reach()
-            with self._watching_the_chief():
-                answer = json.loads(self._meeting.report(json.dumps(self._facts)))
+            answer = self._meeting.report(self._facts)
             self.first_step = answer["first_step"]
             refused = answer["refused"]
         else:
             reports = self._meeting.collect()
             refused = "; ".join(
-                filter(None, (self._refused(i, text) for i, text in reports.items()))
+                filter(None, (self._refused(i, facts) for i, facts in reports.items()))
             )
             answer = {"refused": refused, "first_step": self.first_step}
-            self._meeting.answer(json.dumps(answer))
+            self._meeting.answer(answer)
         if refused:
             raise UserError(
                 f"{refused}; give all workers the same options, data, code and "
                 "TensorFlow"
             )
 
-    def _refused(self, index: int, text: str) -> str:
+    def _refused(self, index: int, there: Mapping[str, Any]) -> str:
         """What differs at a worker, by name, or ""."""
-        there = json.loads(text)
         differing = [
             f"{name} is {there.get(name)} there and {here} at worker 0"
             for name, here in self._facts.items()
@@ -368,6 +362,7 @@ class Workers(OneWorker):
         lost = (
             *(tf.errors.UnavailableError, tf.errors.AbortedError),
             *(tf.errors.CancelledError, tf.errors.InternalError),
+            *(tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError),
         )
         try:
             with self._watchdog.during(
@@ -381,18 +376,19 @@ class Workers(OneWorker):
             while not reason and time.monotonic() < deadline:
                 time.sleep(0.1)
                 reason = self._find_lost()
-            reason = reason or f"the others: {type(error).__name__}"
+            reason = reason or f"the others: {error.message.strip()}"
             raise LostWorker(self._lost(reason))
 
-    def _watching_the_chief(self) -> ContextManager[None]:
-        """A block in which the chief has to be there."""
-        if self.index == 0:
-            return contextlib.nullcontext()
+    def _watching_chief(self) -> ContextManager[None]:
+        """A block in which the chief has to be there, and to answer."""
 
         def find_lost() -> str:
             return self._find_lost(chief_only=True)
 
-        return self._watchdog.during(float("inf"), find_lost, find_lost)
+        def find_silent() -> str:
+            return f"worker 0 ({self._addresses[0]})"
+
+        return self._watchdog.during(self._timeout, find_lost, find_silent)
 
     def _find_lost(
         self, kind: type[OSError] = ConnectionRefusedError, chief_only: bool = False

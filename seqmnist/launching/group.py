@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import socket
-import sys
-from typing import Iterator, Sequence
+from typing import Sequence
 
 from seqmnist.distributed.cluster import VARIABLE
-from seqmnist.errors import Diverged, LostWorker, UserError
+from seqmnist.errors import LostWorker
 from seqmnist.launching.processes import (
     Child,
     Signals,
     cores_of,
     find_script,
+    say,
     wait,
 )
 
@@ -32,7 +33,8 @@ def run_workers(num_workers: int, command: Sequence[str], restarts: int) -> int:
         restarts: how often to start all of them again when one is lost.
 
     Returns:
-        0, or the status of the worker that failed first.
+        0, or the status of the worker that failed first when no restart was left or
+        would have helped: they are started again if one was killed or lost another.
 
     Raises:
         UserError: the script is none of the project's.
@@ -42,16 +44,15 @@ def run_workers(num_workers: int, command: Sequence[str], restarts: int) -> int:
     with Signals() as signals:
         for restart in range(restarts + 1):
             status = group.run(signals)
-            final = (0, UserError.status, Diverged.status)
-            if status in final or signals.number is not None or group.is_stopped:
+            if not group.is_lost or signals.number is not None:
                 return status
             if restart < restarts:
-                _say(
+                command = " ".join(map(shlex.quote, group.command))
+                say(
                     f"worker {group.first} ended with status {status}; all start "
-                    f"again: {' '.join(group.command)} (restart {restart + 1} of "
-                    f"{restarts})"
+                    f"again: {command} (restart {restart + 1} of {restarts})"
                 )
-        _say(f"worker {group.first} ended with status {status}; no restart is left")
+        say(f"worker {group.first} ended with status {status}; no restart is left")
     return status
 
 
@@ -64,15 +65,15 @@ class _Group:
 
     Attributes:
         command: what they are started with next.
-        first: who ended first with another status than 0.
-        is_stopped: whether that was by a signal that it obeyed.
+        first: who failed first, as far as it can be told.
+        is_lost: whether it was killed, or ended as it lost another one.
     """
 
     def __init__(self, num_workers: int, command: list[str]) -> None:
         self.num_workers = num_workers
         self.command = command
         self.first = 0
-        self.is_stopped = False
+        self.is_lost = False
 
     def run(self, signals: Signals) -> int:
         """Starts all workers and waits for their end.
@@ -83,18 +84,16 @@ class _Group:
         Returns:
             0, or the status of the worker that failed first.
         """
-        with _free_ports(self.num_workers) as ports:
-            addresses = [f"127.0.0.1:{port}" for port in ports]
-        _say(
+        addresses = [f"127.0.0.1:{port}" for port in _free_ports(self.num_workers)]
+        say(
             f"{self.num_workers} workers at {', '.join(addresses)}. TensorFlow's "
             "servers listen on all interfaces and ask for no password: see to it that "
             "no other machine reaches these ports"
         )
-        children = [self._start(index, addresses) for index in range(self.num_workers)]
-        signals.children = children
-        if signals.number is not None:  # it came before they were there
-            for child in children:
-                child.send(signals.number)
+        children = [
+            signals.add(self._start(index, addresses))
+            for index in range(self.num_workers)
+        ]
         status = self._wait(children)
         for child in children:
             child.finish()
@@ -116,7 +115,7 @@ class _Group:
 
     def _notice(self, line: str) -> None:
         """From now on, the run in the chief's folder is to be resumed."""
-        if line.startswith(RUN_FOLDER):
+        if line.startswith(RUN_FOLDER) and "--resume" not in self.command:
             folder = line[len(RUN_FOLDER) :]
             self.command = [self.command[0], "--resume", folder]
 
@@ -126,36 +125,30 @@ class _Group:
         def failed() -> list[int]:
             return [i for i, child in enumerate(children) if child.status]
 
-        wait(lambda: bool(failed()) or all(c.status is not None for c in children))
-        if not failed():
-            return 0
+        def all_ended() -> bool:
+            return all(child.status is not None for child in children)
+
+        wait(lambda: bool(failed()) or children[0].status is not None)
         # Who lost another worker has not failed first.
         self.first = min(
-            failed(), key=lambda i: children[i].status == LostWorker.status
+            failed(), key=lambda i: children[i].status == LostWorker.status, default=0
         )
-        status = children[self.first].status
-        assert status is not None
-        stopped = [128 + number for number in (signal.SIGINT, signal.SIGTERM)]
-        self.is_stopped = status in stopped
+        first = children[self.first]
+        status = first.status or 0
+        self.is_lost = first.was_killed or status == LostWorker.status
         # Those that were told to stop are given the time they need.
-        seconds = float("inf") if self.is_stopped else GRACE_SECONDS
-        if not wait(lambda: all(c.status is not None for c in children), seconds):
+        is_stopped = status in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+        if not wait(all_ended, float("inf") if is_stopped else GRACE_SECONDS):
             for child in children:
                 if child.status is None:
                     child.send(signal.SIGKILL)
         return status
 
 
-@contextlib.contextmanager
-def _free_ports(count: int) -> Iterator[list[int]]:
-    """Ports that nobody listens at; they are kept until the block ends."""
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        yield [each.getsockname()[1] for each in sockets]
-
-
-def _say(text: str) -> None:
-    """Says something to the user, beside what the workers say."""
-    print(f"launch: {text}", file=sys.stderr, flush=True)
+            each.bind(("", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,12 +10,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
+from seqmnist.distributed.cluster import VARIABLE
 from seqmnist.errors import UserError
 from seqmnist.paths import PROJECT_DIR
 
 POLL_SECONDS = 0.05
+AS_TERM = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Child:
@@ -39,19 +42,17 @@ class Child:
         environ: Mapping[str, str] | None = None,
         notice: Callable[[str], None] = lambda line: None,
     ) -> None:
-        def settle() -> None:
-            if cores and hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, cores)
-
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
-            start_new_session=True,
-            preexec_fn=settle,
-        )
+        inherited = {k: v for k, v in os.environ.items() if k != VARIABLE}
+        settings = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        with _on(cores):
+            self._process = subprocess.Popen(
+                [sys.executable, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**inherited, **settings, **(environ or {})},
+                start_new_session=True,
+            )
         self._copiers = [
             threading.Thread(target=_copy, args=[*pipes, prefix, notice], daemon=True)
             for pipes, notice in (
@@ -61,6 +62,11 @@ class Child:
         ]
         for copier in self._copiers:
             copier.start()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it that it did not handle."""
+        return (self._process.poll() or 0) < 0
 
     @property
     def status(self) -> int | None:
@@ -76,39 +82,49 @@ class Child:
         """Waits for its end, and for the last of its output."""
         self._process.wait()
         for copier in self._copiers:
-            copier.join(timeout=5)
+            copier.join()
 
 
 class Signals:
-    """Passes SIGINT and SIGTERM on to the children while a `with` block runs.
+    """Passes signals on to the children while a `with` block runs.
+
+    SIGINT and SIGTERM they get as they are; those of a terminal that is closed or of
+    its Ctrl-\\ as SIGTERM.
 
     Attributes:
         number: the first signal's number, or `None`.
-        children: who gets them.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.children: list[Child] = []
+        self._children: list[Child] = []
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *AS_TERM):
             if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
                 self._previous[number] = signal.signal(number, self._pass_on)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for child in self.children:  # none is left behind, whatever happened here
+        for child in self._children:  # none is left behind, whatever happened here
             if child.status is None:
                 child.send(signal.SIGKILL)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _pass_on(self, number: int, frame: Any) -> None:
-        self.number = self.number or number
-        for child in self.children:
-            child.send(number)
+        passed_on = signal.SIGTERM if number in AS_TERM else number
+        self.number = self.number or passed_on
+        for child in self._children:
+            child.send(passed_on)
+
+    def add(self, child: Child) -> Child:
+        """Passes signals on to a child too, also one that came before; returns it."""
+        self._children.append(child)
+        if self.number is not None:
+            child.send(self.number)
+        return child
 
 
 def cores_of(index: int, count: int) -> list[int]:
@@ -161,11 +177,31 @@ def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _on(cores: Sequence[int]) -> Iterator[None]:
+    """A block in which this thread, and so what it starts, runs on these cores."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def _copy(source: Any, target: Any, prefix: str, notice: Callable[[str], None]) -> None:
-    """Copies lines as they come, each in one piece."""
+    """Copies lines as they come, each in one piece; to nowhere if nobody reads them."""
     with source:
         for line in source:
             text = line.decode(errors="replace").rstrip("\n")
             notice(text)
-            target.write(f"{prefix}{text}\n" if text else "\n")
-            target.flush()
+            with contextlib.suppress(OSError, ValueError):
+                target.write(f"{prefix}{text}\n" if text else "\n")
+                target.flush()
+
+
+def say(text: str) -> None:
+    """Says something to the user, beside what the scripts say."""
+    print(f"launch: {text}", file=sys.stderr, flush=True)

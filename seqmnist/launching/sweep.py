@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import shlex
-import sys
 import zlib
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from seqmnist import options
-from seqmnist.errors import Diverged, UserError
-from seqmnist.launching.processes import Child, Signals, cores_of, find_script, wait
+from seqmnist.errors import CannotWrite, Diverged, UserError
+from seqmnist.launching.processes import (
+    Child,
+    Signals,
+    cores_of,
+    find_script,
+    say,
+    wait,
+)
 from seqmnist.paths import shown
 from seqmnist.run_folder import CONFIG_FILE, RESULT_FILE, write_text
 
@@ -89,11 +96,12 @@ def run_sweep(jobs: Sequence[Job], log_dir: Path, num_jobs: int) -> int:
         num_jobs: how many to run at the same time, each on its part of the cores.
 
     Returns:
-        0, or the status of the first that failed.
+        0; or the status of the first run that failed in another way than to diverge;
+        or what a run that diverges ends with.
     """
-    status = 0
+    failed: list[int] = []
     waiting = [(i, job) for i, job in enumerate(jobs, 1) if not is_done(job, log_dir)]
-    _say(f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them done before")
+    say(f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them done before")
     running: dict[int, tuple[int, Job, Child]] = {}
     with Signals() as signals:
         while running or (waiting and signals.number is None):
@@ -101,27 +109,34 @@ def run_sweep(jobs: Sequence[Job], log_dir: Path, num_jobs: int) -> int:
                 if waiting and signals.number is None:
                     number, job = waiting.pop(0)
                     child = _start(number, job, log_dir, cores_of(slot, num_jobs))
-                    signals.children.append(child)
-                    running[slot] = (number, job, child)
-            wait(lambda: any(c.status is not None for _, _, c in running.values()))
+                    running[slot] = (number, job, signals.add(child))
+            wait(
+                lambda: (
+                    not running
+                    or any(c.status is not None for _, _, c in running.values())
+                )
+            )
             for slot, (number, job, child) in list(running.items()):
                 if child.status is None:
                     continue
                 child.finish()
-                signals.children.remove(child)
                 del running[slot]
                 if child.status:
-                    _say(f"run {number} ended with status {child.status}")
+                    failed.append(child.status)
+                    say(f"run {number} ended with status {child.status}")
                 folder = find_run(job, log_dir)
                 if child.status == Diverged.status and folder is not None:
-                    write_text(folder / FAILURE_FILE, "the training diverged\n")
-                status = status or child.status
+                    with contextlib.suppress(CannotWrite):  # it diverges again
+                        write_text(folder / FAILURE_FILE, "the training diverged\n")
+    if signals.number is not None:
+        failed.append(128 + signals.number)
     done = sum(is_done(job, log_dir) for job in jobs)
-    _say(
+    say(
         f"{done} of {len(jobs)} runs are done; compare them: python compare.py "
         f"--log-dir {shown(log_dir)}"
     )
-    return status
+    others = [status for status in failed if status != Diverged.status]
+    return next(iter(others + failed), 0)
 
 
 def is_done(job: Job, log_dir: Path) -> bool:
@@ -145,36 +160,33 @@ def _start(number: int, job: Job, log_dir: Path, cores: Sequence[int]) -> Child:
         command = [*job.command, "--log-dir", str(log_dir / job.name)]
     else:
         command = [job.command[0], "--resume", str(folder)]
-    _say(f"run {number}: python {' '.join(map(shlex.quote, command))}")
+    say(f"run {number}: python {' '.join(map(shlex.quote, command))}")
     return Child(command, f"[{number}] ", cores)
 
 
-def _check(script: str, arguments: Sequence[str], where: str) -> None:
+def _check(script: str, arguments: list[str], where: str) -> None:
     """Refuses a line's arguments, now and not in the middle of the sweep."""
-    spec = importlib.util.spec_from_file_location(Path(script).stem, script)
+    for word in arguments:
+        flag = word.split("=")[0]
+        if flag in ("--log-dir", "--resume", "--help", "-h"):
+            raise UserError(f"{where}: {flag} is not for a sweep's run; leave it out")
+    name = Path(script).stem
+    spec = importlib.util.spec_from_file_location(name, script)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    parser = options.make_parser(Path(script).stem, "", module.DEFAULTS, module.PRESETS)
-    parser.source = f"{where}: "
-    given = parser.parse_args(list(arguments))
-    for name in ("log_dir", "resume"):
-        if name in given:
-            flag = "--" + name.replace("_", "-")
-            raise UserError(f"{where}: {flag} is given by the sweep; leave it out")
+    options.parse(
+        arguments, name, "", module.DEFAULTS, module.PRESETS, source=f"{where}: "
+    )
 
 
 def _name(words: Sequence[str]) -> str:
     """A folder's name made of a command: readable, and different for each."""
     text = " ".join(words)
-    readable = re.sub(r"\.py\b", "", " ".join(words))
-    name = re.sub(r"[^\w.]+", "-", readable, flags=re.ASCII).strip("-.")
-    is_plain = all(re.fullmatch(r"(--)?[A-Za-z0-9.][\w.-]*", word) for word in words)
+    name = re.sub(r"[^\w.]+", "-", re.sub(r"\.py\b", "", text), flags=re.ASCII)
+    # Where the name does not tell its words, a number made of them does.
+    pattern = r"--[a-z-]+|\w[\w.]*"
+    is_plain = all(re.fullmatch(pattern, word, re.ASCII) for word in words)
     if is_plain and len(name) <= MAX_NAME:
         return name
-    return f"{name[:MAX_NAME]}-{zlib.crc32(text.encode()):08x}"
-
-
-def _say(text: str) -> None:
-    """Says something to the user, beside what the runs say."""
-    print(f"launch: {text}", file=sys.stderr, flush=True)
+    return f"{name[:MAX_NAME].strip('-.')}-{zlib.crc32(text.encode()):08x}"

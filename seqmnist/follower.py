@@ -41,21 +41,30 @@ def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> N
         config.max_slant,
         workers.share(config.batch_size),
     )
-    with StopSignals("the other workers stop too") as signals:
-        workers.heed(signals, "go on, with all workers, with: --resume RUN_DIR")
+    go_on = "go on, with all workers, with: --resume RUN_DIR"
+    promise = "finishing the step, after which all workers stop"
+    with StopSignals(go_on, promise) as signals:
+        workers.heed(signals, go_on)
         while step < plan.num_steps and not workers.is_stopping:
             (update,) = network.steps.update(network.session, [next(batches)])
             step += 1
             if not (math.isfinite(update.loss) and math.isfinite(update.gradient_norm)):
-                raise Diverged(f"the training has diverged at step {step}")
+                raise Diverged(
+                    f"the training has diverged at step {step}; worker 0 says more"
+                )
             if plan.is_evaluation(step):
                 for split in config.evaluate_splits:
                     _evaluate(config, splits, network, split)
         if workers.is_stopping:
-            raise Interrupted(workers.stop_number or SIGTERM, f"after step {step}")
+            raise Interrupted(
+                workers.stop_number or SIGTERM, f"after step {step}; {go_on}"
+            )
         _evaluate(config, splits, network, "test")
+        print(
+            f"worker {workers.index} of {workers.size}: done after step {step}",
+            flush=True,
+        )
         workers.part()
-        print(f"worker {workers.index} of {workers.size}: done after step {step}")
 
 
 def _evaluate(config, splits, network, name):
