@@ -174,9 +174,6 @@ class Workers(OneWorker):
         timeout: seconds to wait for another worker, at the start and in each step.
         facts: what all workers must have alike, as JSON can hold it.
         first_step: the chief's: updates done before.
-
-    Raises:
-        UserError: this worker's port is taken.
     """
 
     def __init__(
