@@ -7,6 +7,7 @@ Imports point one way, from the scripts down:
                   trainer  -> illustrations -> figures, reading, predictions
     train_*.py -> sequences, cells, classifier                (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
+    training -> follower -> network, trainer
     training, steps, network -> distributed                   (several workers)
     compare.py -> comparing, predict.py -> predicting, launch.py -> launching
     training   -> plan, batches -> mnist -> idx               (NumPy only)
