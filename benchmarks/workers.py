@@ -24,7 +24,7 @@ from seqmnist.launching.processes import Child, Signals, cores_of  # noqa: E402
 from seqmnist.run_folder import read_config  # noqa: E402
 from seqmnist.run_log import read_metrics  # noqa: E402
 
-ROUNDS = 3
+ROUNDS = 2
 REPORTS = 6
 
 
@@ -50,7 +50,6 @@ WORKLOADS = [
         "LSTM 128, rows", ["train_lstm.py", "--preset", "lstm-128-prediction"], 100, 200
     ),
     Workload("GRU 64, pixels", ["train_gru_pixel.py"], 512, 8),
-    Workload("GRU 256, pixels", ["train_gru_pixel.py", "--units", "256"], 512, 2),
 ]
 
 

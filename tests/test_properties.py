@@ -182,6 +182,22 @@ def command_lines(draw):
     return [word for word in argv if not word.startswith("--resume")]
 
 
+@pytest.fixture(scope="module")
+def one_parser_per_script():
+    """To make one takes longer than to use it."""
+    parsers, make_parser = {}, options.make_parser
+
+    def make(script, *args):
+        if script not in parsers:
+            parsers[script] = make_parser(script, *args)
+        return parsers[script]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options, "make_parser", make)
+        yield
+
+
+@pytest.mark.usefixtures("one_parser_per_script")
 @MANY
 @given(argv=command_lines(), script=st.sampled_from(SCRIPTS))
 def test_a_command_line_is_understood_or_refused_in_one_line(argv, script):
