@@ -87,9 +87,8 @@ def main(argv=None):
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.workers is not None:
-        for name in ("jobs", "log_dir"):
-            if getattr(args, name) is not None:
-                flag = "--" + name.replace("_", "-")
+        for flag, value in (("--jobs", args.jobs), ("--log-dir", args.log_dir)):
+            if value is not None:
                 parser.error(f"argument {flag}: is for --sweep; leave it out")
         if not args.command:
             parser.error("argument --workers: expected a script behind it to train")

@@ -6,13 +6,12 @@ import math
 from argparse import Namespace
 from signal import SIGTERM
 
-from seqmnist.batches import training_batches
 from seqmnist.errors import Diverged, Interrupted
 from seqmnist.mnist import Splits
 from seqmnist.network import Network
 from seqmnist.plan import Plan
 from seqmnist.signals import StopSignals
-from seqmnist.trainer import evaluate
+from seqmnist.trainer import batches_from, evaluate_averages
 
 
 def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> None:
@@ -31,16 +30,7 @@ def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> N
     """
     workers = network.workers
     step = workers.first_step
-    batches = training_batches(
-        splits.train,
-        config.batch_size,
-        config.seed,
-        plan.num_steps,
-        step,
-        config.max_shift,
-        config.max_slant,
-        workers.share(config.batch_size),
-    )
+    batches = batches_from(step, config, splits, plan, workers)
     go_on = "go on, with all workers, with: --resume RUN_DIR"
     promise = "finishing the step, after which all workers stop"
     with StopSignals(go_on, promise) as signals:
@@ -71,8 +61,4 @@ def _evaluate(config, splits, network, name):
     """Evaluates a split along with the chief, if it has examples."""
     split = getattr(splits, name)
     if len(split.labels):
-        network.workers.align(network.session)
-        with network.averaged():
-            evaluate(
-                network.session, network.steps, split, config.evaluation_batch_size
-            )
+        evaluate_averages(network, split, config.evaluation_batch_size)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from seqmnist import options
 from seqmnist.batches import Batch, evaluation_batches, training_batches
 from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.distributed.workers import OneWorker
 from seqmnist.errors import Diverged
 from seqmnist.illustrations import Illustrator
 from seqmnist.mnist import NUM_CLASSES, Split, Splits
@@ -55,6 +56,51 @@ def evaluate(
         logits.append(values)
     found = np.concatenate(logits)
     return steps.workers.add_up_evaluation(session, tally, found, count)
+
+
+def evaluate_averages(
+    network: Network, split: Split, size: int
+) -> tuple[Tally, np.ndarray]:
+    """Evaluates a split with the averages of the weights, if the run keeps any.
+
+    Args:
+        network: the run's; several workers have the chief's weights afterwards.
+        split: the examples, at least one.
+        size: examples per batch.
+
+    Returns:
+        As `evaluate`.
+    """
+    network.workers.align(network.session)
+    with network.averaged():
+        return evaluate(network.session, network.steps, split, size)
+
+
+def batches_from(
+    step: int, config: Namespace, splits: Splits, plan: Plan, workers: OneWorker
+) -> Iterator[Batch]:
+    """This worker's share of the batches that are left of a run.
+
+    Args:
+        step: updates done.
+        config: the run's configuration.
+        splits: the data.
+        plan: how long to train.
+        workers: who train together.
+
+    Returns:
+        One `Batch` per step; see `training_batches`.
+    """
+    return training_batches(
+        splits.train,
+        config.batch_size,
+        config.seed,
+        plan.num_steps,
+        step,
+        config.max_shift,
+        config.max_slant,
+        workers.share(config.batch_size),
+    )
 
 
 class Trainer:
@@ -109,15 +155,8 @@ class Trainer:
         """
         progress, total = self.progress, self.plan.num_steps
         workers = self.network.workers
-        batches = training_batches(
-            self.splits.train,
-            self.config.batch_size,
-            self.config.seed,
-            total,
-            progress.step,
-            self.config.max_shift,
-            self.config.max_slant,
-            workers.share(self.config.batch_size),
+        batches = batches_from(
+            progress.step, self.config, self.splits, self.plan, workers
         )
         found = self.checkpoints.read(progress.step)
         if isinstance(found, Checkpoint):  # from which the run goes on
@@ -177,14 +216,9 @@ class Trainer:
         examples = getattr(self.splits, split)
         with self._pausing():
             started = time.perf_counter()
-            self.network.workers.align(self.network.session)
-            with self.network.averaged():
-                tally, logits = evaluate(
-                    self.network.session,
-                    self.network.steps,
-                    examples,
-                    self.config.evaluation_batch_size,
-                )
+            tally, logits = evaluate_averages(
+                self.network, examples, self.config.evaluation_batch_size
+            )
             seconds = time.perf_counter() - started
         if split not in self.progress.latest:
             self.progress.latest[split] = tally

@@ -120,8 +120,22 @@ def test_what_was_stopped_is_resumed(made, capsys):
     (folder / "result.txt").unlink()
     capsys.readouterr()
     reproduce.reproduce([experiment])
-    assert "[1] resumed after step 6\n" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert f"train_rnn.py --resume {folder}\n" in err
+    assert "[1] resumed after step 6\n" in out
     assert (kept / "result.txt").read_text().split()[:-2] == expected.split()[:-2]
+
+
+def test_an_interrupted_run_ends_it_and_keeps_nothing(made, monkeypatch):
+    _, kept = made()
+    monkeypatch.setattr(reproduce, "run_sweep", lambda *args: 130)
+    monkeypatch.setattr(reproduce, "INGREDIENTS", [])
+    monkeypatch.setattr(sys, "argv", ["reproduce.py"])
+    monkeypatch.chdir(PROJECT_DIR)
+    with pytest.raises(SystemExit) as exit_info:
+        reproduce.main()
+    assert exit_info.value.code == 130
+    assert not kept.exists()
 
 
 def test_a_run_that_fails_is_not_kept(made):
