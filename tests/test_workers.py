@@ -3,19 +3,27 @@
 import gzip
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PROJECT_DIR
 from scripts import NAMES, main, run_folders, start
 from test_faults import wait_for_checkpoint
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoints
-from seqmnist.distributed.cluster import connection_error
+from seqmnist.distributed.cluster import code_digest, connection_error
+from seqmnist.launching.group import free_ports
 from seqmnist.run_log import read_metrics
 
 HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
@@ -23,25 +31,24 @@ HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 # The sums of a batch are rounded in another order; that is all that differs.
 BOUND = 1e-5
 
+README = PROJECT_DIR / "README.md"
+
 ENDLESS = ["--steps", "1000000", "--evaluate-every", "never", "--report-every", "never"]
 
 
 def free_addresses(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    return addresses
+    return [f"127.0.0.1:{port}" for port in free_ports(count)]
 
 
 def start_worker(index, addresses, argv):
     task = {"type": "worker", "index": index}
     cluster = json.dumps({"cluster": {"worker": addresses}, "task": task})
-    environ = {**os.environ, "TF_CONFIG": cluster}
-    environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set here when TensorFlow was loaded
-    return start(argv, env=environ)
+    return start(argv, env={**environment(), "TF_CONFIG": cluster})
+
+
+def environment():
+    """That of the tests, but for what was set when TensorFlow was loaded."""
+    return {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
 
 
 @pytest.fixture
@@ -172,6 +179,42 @@ def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
     assert differences(fingerprint(whole), fingerprint(folder)) == []
 
 
+def test_the_pods_of_the_readme_go_on_where_they_were(small, tmp_path):
+    """Its shell lines as they stand, but for addresses, folder and a short training."""
+    (text,) = re.findall(r"^ +- \|\n(.*?)^---", README.read_text(), flags=re.S | re.M)
+    short = ["--preset", "best", *small, "--steps", "300", "--checkpoint-every", "20"]
+    text = text.replace("--preset best", " ".join(map(shlex.quote, short)))
+    text = text.replace("/runs", str(tmp_path / "runs"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def start_pods():
+        lines = text
+        for index, address in enumerate(free_addresses(2)):
+            lines = lines.replace(f"pixels-{index}.pixels:2222", address)
+        return [
+            subprocess.Popen(
+                ["bash", "-c", lines],
+                cwd=str(PROJECT_DIR),
+                env={**environment(), "PATH": path, "JOB_COMPLETION_INDEX": str(index)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in range(2)
+        ]
+
+    pods = start_pods()
+    wait_for_checkpoint(tmp_path / "runs", "train_gru_pixel", step=20)
+    pods[0].kill()
+    assert [status for status, *_ in finish(pods)] == [-signal.SIGKILL, 75]
+    found = finish(start_pods())
+    assert [status for status, *_ in found] == [0, 0], found
+    assert "resumed after step " in found[0][1]
+    found = finish(start_pods())
+    assert [status for status, *_ in found] == [0, 0], found
+    assert all("steps=300 " in out for _, out, _ in found)
+
+
 def test_a_worker_that_hangs_ends_the_other(small, start_workers, tmp_path):
     argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
     workers = start_workers(2, [*argv, "--worker-timeout", "5"])
@@ -237,6 +280,39 @@ def test_a_worker_with_other_data_is_refused(
     found = finish(start_workers(2, argv, [*argv, "--data-dir", str(data)]))
     for status, _, err in found:
         assert status == 2 and ") is refused: data is " in err
+
+
+def test_workers_with_other_code_and_other_tensorflow_are_refused(
+    small, start_workers, tmp_path
+):
+    """Each is named with what differs: a comment, or the version."""
+    package = tmp_path / "code" / "seqmnist"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(str(PROJECT_DIR / "seqmnist"), str(package), ignore=ignored)
+    with open(package / "cells.py", "a") as file:
+        file.write("# changed\n")
+    changed = shutil.copy(str(PROJECT_DIR / "train_rnn.py"), str(tmp_path / "code"))
+    newer = tmp_path / "newer.py"
+    newer.write_text(
+        f"import sys; sys.path.insert(0, {str(PROJECT_DIR)!r})\n"
+        "from seqmnist import tf1; tf1.VERSION = '99.0'\n"
+        "import train_rnn; sys.exit(train_rnn.main(sys.argv[1:]))\n"
+    )
+    workers = start_workers(
+        3, ["train_rnn.py", *small], [changed, *small], [str(newer), *small]
+    )
+    here = code_digest("train_rnn")
+    for status, _, err in finish(workers):
+        (line,) = err.splitlines()
+        assert status == 2
+        assert re.search(
+            r"worker 1 \(127.0.0.1:\d+\) is refused: "
+            rf"code is [0-9a-f]{{16}} there and {here} at worker 0; "
+            r"worker 2 \(127.0.0.1:\d+\) is refused: "
+            rf"TensorFlow is 99.0 there and {re.escape(tf.VERSION)} at worker 0; give",
+            line,
+        )
+    assert not list(tmp_path.glob("logs/*/*"))
 
 
 @pytest.mark.parametrize("present", [0, 1])

@@ -84,7 +84,7 @@ class _Group:
         Returns:
             0, or the status of the worker that failed first.
         """
-        addresses = [f"127.0.0.1:{port}" for port in _free_ports(self.num_workers)]
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(self.num_workers)]
         say(
             f"{self.num_workers} workers at {', '.join(addresses)}. TensorFlow's "
             "servers listen on all interfaces and ask for no password: see to it that "
@@ -145,8 +145,8 @@ class _Group:
         return status
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at."""
+def free_ports(count: int) -> list[int]:
+    """So many different ports that nobody listens at, for now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
