@@ -19,8 +19,9 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 os.chdir(PROJECT_DIR)
 
+from seqmnist.cores import cores_of  # noqa: E402
 from seqmnist.launching.group import run_workers  # noqa: E402
-from seqmnist.launching.processes import Child, Signals, cores_of  # noqa: E402
+from seqmnist.launching.processes import Child, Signals  # noqa: E402
 from seqmnist.run_folder import read_config  # noqa: E402
 from seqmnist.run_log import read_metrics  # noqa: E402
 

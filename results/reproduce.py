@@ -24,7 +24,7 @@ PROJECT_DIR = RESULTS_DIR.parent
 LOG_DIR = PROJECT_DIR / "logs" / "results"
 sys.path.insert(0, str(PROJECT_DIR))
 
-from seqmnist.errors import Diverged  # noqa: E402
+from seqmnist.errors import Diverged, one_line_errors, writing  # noqa: E402
 from seqmnist.launching.sweep import (  # noqa: E402
     FAILURE_FILE,
     Job,
@@ -33,6 +33,7 @@ from seqmnist.launching.sweep import (  # noqa: E402
     run_sweep,
 )
 from seqmnist.option_types import whole_number  # noqa: E402
+from seqmnist.options import OneLineParser  # noqa: E402
 from seqmnist.run_folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
 from seqmnist.run_log import Result, read_metrics  # noqa: E402
 
@@ -108,17 +109,21 @@ INGREDIENTS = [
 ]
 
 
-def main():
-    """Runs what is missing, then prints the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+@one_line_errors
+def main(argv=None):
+    """Runs what is missing, then prints the tables; returns an exit status."""
+    parser = OneLineParser(
+        prog="reproduce.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--only", default="", help="a name, or letters of names")
     parser.add_argument(
         "--jobs", type=whole_number(1), default=1, help="runs at the same time"
     )
     parser.add_argument("--tables", action="store_true", help="run nothing")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     known = EXPERIMENTS + INGREDIENTS
     chosen = [e for e in known if args.only == e.name]
     chosen = chosen or [e for e in known if args.only in e.name]
@@ -129,8 +134,9 @@ def main():
         os.chdir(PROJECT_DIR)
         status = reproduce(chosen, args.jobs)
         if status:
-            sys.exit(status)
+            return status
     print(results_table(RESULTS_DIR), ingredients_table(RESULTS_DIR), sep="\n\n")
+    return 0
 
 
 def reproduce(experiments, num_jobs=1):
@@ -163,14 +169,18 @@ def keep(folder, target):
     Args:
         folder: the run's folder.
         target: the folder to make.
+
+    Raises:
+        CannotWrite: it cannot be made.
     """
     partial = target.with_name(f"{target.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name in KEPT_FILES:
-        if (folder / name).exists():
-            text = (folder / name).read_text()
-            (partial / name).write_text(text.replace(f"{PROJECT_DIR}/", ""))
-    partial.rename(target)
+    with writing(target):
+        partial.mkdir(parents=True, exist_ok=True)
+        for name in KEPT_FILES:
+            if (folder / name).exists():
+                text = (folder / name).read_text()
+                (partial / name).write_text(text.replace(f"{PROJECT_DIR}/", ""))
+        partial.rename(target)
 
 
 def read_run(folder):
@@ -305,4 +315,4 @@ def milestone(runs, accuracy):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

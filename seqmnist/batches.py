@@ -110,7 +110,7 @@ def distort_images(
     Proceedings of the IEEE 86, 1998, section III, which squeezes and scales them too.
 
     Args:
-        images: `[num_images, height, width]`.
+        images: `[num_images, height, width]`, at least one.
         shifts: int `[num_images, 2]`, by how many pixels down and to the right.
         slants: float `[num_images]`, by how many pixels a row is further to the right
             than the one below it; rounded to whole pixels, the middle at its place.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from argparse import Namespace
 from signal import SIGTERM
 
@@ -16,6 +15,9 @@ from seqmnist.trainer import batches_from, evaluate_averages
 
 def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> None:
     """Trains and evaluates along with the chief, from the step that it tells.
+
+    It prints a line when all is done. At the same steps as `Trainer` it has to do what
+    all workers do together: updates, evaluations and the barrier.
 
     Args:
         config: the run's configuration, the same as the chief's.
@@ -38,9 +40,11 @@ def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> N
         while step < plan.num_steps and not workers.is_stopping:
             (update,) = network.steps.update(network.session, [next(batches)])
             step += 1
-            if not (math.isfinite(update.loss) and math.isfinite(update.gradient_norm)):
+            if update.flaw:
+                workers.barrier()
                 raise Diverged(
-                    f"the training has diverged at step {step}; worker 0 says more"
+                    f"{update.flaw} at step {step}: the training has diverged; worker "
+                    "0 says more"
                 )
             if plan.is_evaluation(step):
                 for split in config.evaluate_splits:
@@ -54,7 +58,7 @@ def follow(config: Namespace, splits: Splits, plan: Plan, network: Network) -> N
             f"worker {workers.index} of {workers.size}: done after step {step}",
             flush=True,
         )
-        workers.part()
+        workers.barrier()
 
 
 def _evaluate(config, splits, network, name):

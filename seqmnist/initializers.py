@@ -42,7 +42,14 @@ class Kernel:
     def __call__(
         self, shape: Any, dtype: Any = None, partition_info: Any = None
     ) -> Any:
-        """Returns a tensor `[input_size + num_units, num_gates * num_units]`."""
+        """Returns a tensor `[input_size + num_units, num_gates * num_units]`.
+
+        Args:
+            shape: that shape.
+            dtype: a floating type; float32 unless told.
+            partition_info: not used; `tf.get_variable` may give it.
+        """
+        dtype = dtype or tf.float32
         num_rows, num_columns = (int(size) for size in shape)
         glorot = tf.glorot_uniform_initializer(self.seed)(shape, dtype)
         gates = [
@@ -69,7 +76,7 @@ class MemoryBias:
     -   "chrono": b = log(U[1, time_steps - 1]), so that those times are spread evenly
         over the sequence (Tallec and Ollivier, arXiv:1804.11188, equation 16);
     -   "uniform": σ(b) = U[1 / num_units, 1 - 1 / num_units] (Gu et al.,
-        arXiv:1910.09890, "uniform gate initialization").
+        arXiv:1910.09890, "uniform gate initialization"); of a single unit 1/2.
 
     Args:
         bias_init: "chrono" or "uniform".
@@ -97,11 +104,18 @@ class MemoryBias:
     def __call__(
         self, shape: Any, dtype: Any = None, partition_info: Any = None
     ) -> Any:
-        """Returns a tensor of the biases of all gates."""
+        """Returns a tensor of the biases of all gates, `[num_gates * num_units]`.
+
+        Args:
+            shape: that shape.
+            dtype: a floating type; float32 unless told.
+            partition_info: not used; `tf.get_variable` may give it.
+        """
         if self.bias_init == "chrono":
             lower, upper = 1.0, max(2.0, self.time_steps - 1.0)
         else:
-            lower, upper = 1 / self.num_units, 1 - 1 / self.num_units
+            lower = min(0.5, 1 / self.num_units)
+            upper = 1 - lower
         random = tf.random_uniform(
             [self.num_units], lower, upper, dtype or tf.float32, self.seed
         )

@@ -75,7 +75,7 @@ class Network:
         with classifier.graph.as_default():
             workers.prepare(tf.global_variables())
         classifier.graph.finalize()
-        workers.align(self.session)
+        workers.broadcast(self.session)
 
     def averaged(self) -> ContextManager[None]:
         """A context in which the weights are their averages, if the run keeps any."""

@@ -73,7 +73,8 @@ class WeightAverage:
     after an update.)
 
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by
-    averaging", SIAM Journal on Control and Optimization 30, 1992.
+    averaging", SIAM Journal on Control and Optimization 30, 1992, whose average is over
+    all steps alike; this one forgets the first ones.
 
     Args:
         decay: 0 to 1.
@@ -139,14 +140,15 @@ def apply_gradients(
     All gradients are multiplied by min(1, `max_grad_norm` / their norm together)
     (Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1). Beside the optimizer's
     own change, kernels W lose learning rate · `weight_decay` · W; biases do not
-    (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2).
+    (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2, whose λ is `learning_rate` ·
+    `weight_decay`, as in PyTorch's AdamW).
 
     Args:
         config: with `max_grad_norm`, a number or `None`, `weight_decay`, and the
             schedule.
         optimizer: the `tf.train.Optimizer`.
         average: the `WeightAverage`, or `None`.
-        gradients: pairs of gradient and variable.
+        gradients: pairs of gradient, a dense tensor, and variable.
         global_step: the variable that counts the steps.
 
     Returns:

@@ -14,6 +14,7 @@ from typing import Any, Callable
 NEVER = "never"
 ALL = "all"
 MAX_FLOAT32 = 3.4028234e38
+MIN_FLOAT32 = 1.1754944e-38  # nearer to zero, digits are lost, or all
 MAX_TRACED = 100  # steps; a timeline of more is too large to be opened
 
 
@@ -49,6 +50,11 @@ def number(
             value = float(text)
         except ValueError:
             value = math.nan
+        if 0 < abs(value) < MIN_FLOAT32:
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}; expected a number that float32 can tell from 0, "
+                f"{MIN_FLOAT32} or more"
+            )
         is_above = above is None or value > above
         if not (is_above and minimum <= value <= maximum and value < below):
             raise argparse.ArgumentTypeError(

@@ -431,10 +431,9 @@ def parse(
     if "epochs" in given or "steps" in given:
         values.update(epochs=None, steps=None)
     values.update(given)
-    if values["schedule"] == "cosine" and "decay_steps" not in {
-        **presets[preset],
-        **given,
-    }:
+    # A preset's decay steps are of its own schedule.
+    told = given if "schedule" in given else {**presets[preset], **given}
+    if values["schedule"] == "cosine" and "decay_steps" not in told:
         values["decay_steps"] = ALL
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
     _check_combinations(parser, given, values)
@@ -501,6 +500,12 @@ def _check_combinations(
             parser.error(
                 f"argument {_flag(name)}: does nothing with --schedule "
                 f"{values['schedule']}; add --schedule {' or '.join(schedules)}"
+            )
+    for name in ("recurrent_init", "bias_init", "readout_init", "readout_bias"):
+        if name in given and values["init_checkpoint"] is not None:
+            parser.error(
+                f"argument {_flag(name)}: does nothing with --init-checkpoint, which "
+                "sets all weights; leave out one of them"
             )
     if values["bias_init"] != "default" and parser.prog == "train_rnn.py":
         parser.error(
@@ -575,7 +580,11 @@ def _merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     changed = [
         f"{_flag(name)} {_as_text(value)} (the run has {_as_text(values[name])})"
         for name, value in given.items()
-        if name not in MAY_CHANGE and name != "resume" and value != values[name]
+        if name not in MAY_CHANGE
+        and name != "resume"
+        and value != values[name]
+        # The length of the run, once that is known, has to be the checkpoint's number.
+        and (name, value) != ("decay_steps", ALL)
     ]
     if changed:
         raise UserError(

@@ -133,7 +133,17 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
 
 
 def planned(config: Namespace, plan: Plan) -> Namespace:
-    """A configuration whose `decay_steps` are a number, the run's own if `all`."""
+    """A configuration whose `decay_steps` are a number, the run's own if `all`.
+
+    Raises:
+        UserError: the learning rate falls to zero before the run ends.
+    """
     if config.decay_steps != ALL:
+        if config.schedule == "cosine" and config.decay_steps < plan.num_steps:
+            raise UserError(
+                f"--decay-steps {config.decay_steps}: from there on a cosine is zero, "
+                f"and the run has {plan.num_steps} steps; give --decay-steps all, or "
+                f"{plan.num_steps} or more"
+            )
         return config
     return Namespace(**{**vars(config), "decay_steps": max(1, plan.num_steps)})

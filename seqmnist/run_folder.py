@@ -31,6 +31,7 @@ except ImportError:  # not on Windows, where two processes are not told apart
 import numpy as np
 
 from seqmnist import tf1 as tf
+from seqmnist.cores import num_cores
 from seqmnist.errors import CannotWrite, UserError, writing
 from seqmnist.paths import shown
 
@@ -305,7 +306,7 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": os.cpu_count(),
+        "cpus": num_cores(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

@@ -8,7 +8,7 @@ batch, and all make the same update with the sum.
 
 from __future__ import annotations
 
-import os
+import math
 from argparse import Namespace
 from typing import Any, NamedTuple, Sequence
 
@@ -22,6 +22,7 @@ from seqmnist.classifier import (
     cross_entropy,
     scale_pixels,
 )
+from seqmnist.cores import num_cores
 from seqmnist.distributed.workers import OneWorker
 from seqmnist.errors import UserError
 from seqmnist.optimizer import apply_gradients
@@ -51,6 +52,15 @@ class Update(NamedTuple):
     correct: int
     learning_rate: float
     gradient_norm: float
+
+    @property
+    def flaw(self) -> str:
+        """Which of loss and gradient norm is infinite or not a number, or ""."""
+        for name in ("loss", "gradient_norm"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                return f"{name.replace('_', ' ')} is {value}"
+        return ""
 
 
 class PlainSteps:
@@ -121,7 +131,7 @@ class PlainSteps:
             tf.cast(classifier.correct_count, tf.float32),
             *[part * gradient for gradient in gradients],
         ]
-        loss, correct, *gradients = self.workers.add_up(terms)
+        loss, correct, *gradients = self.workers.all_reduce(terms)
         train_op, learning_rate, norm = apply_gradients(
             config,
             classifier.optimizer,
@@ -159,7 +169,7 @@ class FastSteps:
         self.classifier = classifier
         self.config = config
         self.workers = workers
-        cores = _num_cores()
+        cores = num_cores()
         self.session_config = _session_config()
         self._view = view = VIEWS[config.view]
         units = classifier.cell.num_units
@@ -254,7 +264,7 @@ class FastSteps:
             values = compute(self._images[0], self._labels[0])
             loss, correct, *gradients = [_add(terms) for terms in zip(*values)]
             terms = [loss, tf.cast(correct, tf.float32), *gradients]
-            values = apply(self.workers.add_up(terms))
+            values = apply(self.workers.all_reduce(terms))
             self._updates = [tf.expand_dims(value, 0) for value in values]
             return
 
@@ -351,7 +361,7 @@ class FastSteps:
 def _session_config():
     """One thread per core between operations, none within: the parts fill the cores."""
     return tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=_num_cores()
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=num_cores()
     )
 
 
@@ -397,13 +407,6 @@ def _obstacle(cell):
     except tf.errors.OpError as error:
         return f"XLA cannot compile here: {error.message.splitlines()[0]}"
     return None
-
-
-def _num_cores():
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _part_sizes(batch_size, num_units, cores):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import sys
 import time
 from argparse import Namespace
@@ -45,6 +44,9 @@ def evaluate(
     Returns:
         The tally of all examples of the split; their logits, float32
         `[num_examples, num_classes]`.
+
+    Raises:
+        LostWorker: another worker has gone.
     """
     count = len(split.labels)
     share = steps.workers.share(count)
@@ -55,7 +57,7 @@ def evaluate(
         tally.add(loss, correct, len(batch.labels))
         logits.append(values)
     found = np.concatenate(logits)
-    return steps.workers.add_up_evaluation(session, tally, found, count)
+    return steps.workers.gather_evaluation(session, tally, found, count)
 
 
 def evaluate_averages(
@@ -70,8 +72,11 @@ def evaluate_averages(
 
     Returns:
         As `evaluate`.
+
+    Raises:
+        LostWorker: another worker has gone.
     """
-    network.workers.align(network.session)
+    network.workers.broadcast(network.session)
     with network.averaged():
         return evaluate(network.session, network.steps, split, size)
 
@@ -351,10 +356,9 @@ class Trainer:
 
     def _check(self, update: Update) -> None:
         """Raises `Diverged` if an update's loss or gradient is not finite."""
-        for name in ("loss", "gradient_norm"):
-            value = getattr(update, name)
-            if not math.isfinite(value):
-                raise self._diverged(f"{name.replace('_', ' ')} is {value}")
+        if update.flaw:
+            self.network.workers.barrier()  # all of them have seen it
+            raise self._diverged(update.flaw)
 
     def _diverged(self, what: str) -> Diverged:
         """The error for a training that went astray."""

@@ -252,7 +252,7 @@ def _test(trainer: Trainer, network: Network) -> Result:
         figures.save_curves(run.folder)
     run.write_result(result)
     print(result, flush=True)
-    network.workers.part()
+    network.workers.barrier()
     return result
 
 
@@ -289,6 +289,12 @@ def _find_start(
             f"--resume {config.resume}: {config.data_dir} holds other data (SHA-256 "
             f"{splits.digest}) than the run was started with "
             f"({record.get('data_sha256')}); give --data-dir the folder with those"
+        )
+    before = record.get("decay_steps", config.decay_steps)
+    if before != config.decay_steps:
+        raise UserError(
+            f"--resume {config.resume}: would be another run with --decay-steps all, "
+            f"{config.decay_steps} (the run has {before}); leave it out"
         )
     if folder.left_by:
         print(f"{folder.left_by}, left without unlocking the run", file=sys.stderr)

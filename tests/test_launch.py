@@ -9,11 +9,11 @@ import pytest
 from conftest import PROJECT_DIR
 from scripts import main, run_folders, start
 from test_faults import wait_for_checkpoint
-from test_workers import ENDLESS
+from test_workers import ENDLESS, environment
 from torture import differences, fingerprint
 
 from seqmnist.checkpoints import Checkpoints
-from seqmnist.launching import processes
+from seqmnist.launching import group, processes
 from seqmnist.launching.sweep import read_sweep
 from seqmnist.run_log import Result
 
@@ -24,9 +24,8 @@ def launch(tmp_path):
     started = []
 
     def start_launch(*argv):
-        environ = dict(os.environ)
-        environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set here by TensorFlow's import
-        started.append(start(["launch.py", *map(str, argv)], env=environ))
+        argv = ["launch.py", *map(str, argv)]
+        started.append(start(argv, env=environment()))
         return started[-1]
 
     yield start_launch
@@ -240,17 +239,6 @@ def test_jobs_are_named_after_their_commands(tmp_path):
     assert len(job.name) < 120
 
 
-def test_cores_are_shared_out(monkeypatch):
-    if not hasattr(os, "sched_getaffinity"):
-        pytest.skip("cores cannot be chosen here")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 8})
-    found = [processes.cores_of(i, 3) for i in range(3)]
-    assert found == [[2], [3], [5, 8]]
-    assert [processes.cores_of(i, 6) for i in range(6)] == [
-        [c] for c in (2, 3, 5, 8, 2, 3)
-    ]
-
-
 def test_a_child_runs_on_its_cores_and_its_lines_have_its_prefix(capsys, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import os, sys\nprint(sorted(os.sched_getaffinity(0)))\n")
@@ -259,3 +247,22 @@ def test_a_child_runs_on_its_cores_and_its_lines_have_its_prefix(capsys, tmp_pat
     child.finish()
     assert child.status == 0
     assert capsys.readouterr().out == f"[7] [{core}]\n"
+
+
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        (["--seed", "1"], ["--resume", "logs/a run"]),
+        (["--resume", "logs/b", "--worker-timeout", "90"], None),
+        (["--resume=logs/b", "--worker-timeout", "90"], None),
+    ],
+)
+def test_a_restart_resumes_the_run_with_what_was_typed_for_it(argv, expected):
+    workers = group._Group(2, ["train_rnn.py", *argv])
+    for line in (
+        "recurrence: fast",
+        "run folder: logs/a run",
+        "run folder: logs/a run",
+    ):
+        workers._notice(line)
+    assert workers.command == ["train_rnn.py", *(expected or argv)]

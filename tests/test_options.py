@@ -83,6 +83,15 @@ def test_epochs_replace_steps_and_steps_epochs(script, parse):
         assert (config.epochs, config.steps) == (None, 4)
 
 
+def test_a_presets_decay_steps_are_of_its_own_schedule(parse):
+    exponential = ["--preset", "lstm-128-prediction"]
+    assert parse(train_lstm, exponential).decay_steps == 10000
+    for argv, expected in (([], "all"), (["--decay-steps", "5000"], 5000)):
+        argv = [*exponential, "--schedule", "cosine", *argv]
+        assert parse(train_lstm, argv).decay_steps == expected
+    assert parse(train_gru_pixel, ["--preset", "best"]).decay_steps == 17000
+
+
 @EACH_SCRIPT
 def test_every_preset_is_made_of_options_with_allowed_values(script, parse):
     parser = make_parser(script)
@@ -124,6 +133,7 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--batch-size", "1e3"], "found '1e3'"),
         (["--batch-size", "9" * 30], "found '999"),
         (["--learning-rate", "0"], "--learning-rate: found '0'; expected a number"),
+        (["--learning-rate", "1e-39"], "expected a number that float32 can tell from"),
         (["--learning-rate", "nan"], "found 'nan'"),
         (["--learning-rate", "inf"], "found 'inf'"),
         (["--decay-rate", "1.1"], "expected a number above 0, at most 1"),
@@ -162,6 +172,8 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--decay-rate", "0.5"], "does nothing with --schedule constant; add"),
         (["--preset", "lstm-50", "--decay-steps", "5"], "--decay-steps: does nothing"),
         (["--evaluate-splits", "test", "--evaluate-every", "never"], "does nothing"),
+        (["--init-checkpoint", "a", "--bias-init", "chrono"], "sets all weights"),
+        (["--init-checkpoint", "a", "--readout-bias", "0"], "--readout-bias: does no"),
         (["--evaluate-splits", "validation", "--validation-size", "0"],
          "there is no validation split; leave out validation"),
         (["--resume"], "--resume: expected one argument"),

@@ -240,6 +240,21 @@ def refused(argv, capsys):
     return err
 
 
+def test_the_length_of_the_run_may_be_given_as_all_again(half, capsys):
+    record = json.loads((half / "config.json").read_text())
+    line = refused(["--resume", str(half), "--decay-steps", "all"], capsys)
+    found = f"all, {record['steps']} (the run has {record['decay_steps']})"
+    assert f"another run with --decay-steps {found}; leave it out" in line
+
+
+def test_a_cosine_of_the_whole_run_is_resumed_as_it_was_typed(
+    small, stop_after, monkeypatch, tmp_path
+):
+    argv = [*small, "--schedule", "cosine", "--decay-steps", "all"]
+    folder = stopped("train_rnn", argv, 5, stop_after, monkeypatch, tmp_path)
+    assert main("train_rnn", [*argv, "--resume", str(folder)]) == 0
+
+
 def test_options_that_would_change_the_run_are_refused_by_name(half, capsys):
     before = (half / "config.json").read_text()
     given = ["--units", "5", "--steps", "60", "--learning-rate", "0.5", "--show"]

@@ -142,7 +142,7 @@ def test_the_average_is_what_is_evaluated(run, tmp_path, parse):
     "schedule, more, expected",
     [
         ("cosine", [], 24),
-        ("cosine", ["--decay-steps", "7"], 7),
+        ("cosine", ["--decay-steps", "70"], 70),
         ("exponential", [], 10000),
         ("exponential", ["--decay-steps", "all"], 24),
     ],
@@ -152,6 +152,13 @@ def test_a_cosine_is_as_long_as_the_run(schedule, more, expected, run, tmp_path)
     result, _, _ = run(train_rnn, *argv, *more)
     folder = tmp_path / "train_rnn" / result.run
     assert json.loads((folder / "config.json").read_text())["decay_steps"] == expected
+
+
+def test_a_cosine_that_ends_before_the_run_is_refused(run, tmp_path):
+    argv = ["--steps", "24", "--schedule", "cosine", "--decay-steps", "23"]
+    with pytest.raises(UserError, match="run has 24 steps; give --decay-steps all, or"):
+        run(train_rnn, *argv)
+    assert not list(tmp_path.glob("train_rnn/*"))
 
 
 def test_the_permutation_is_saved_with_the_run(run, tmp_path):

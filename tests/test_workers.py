@@ -28,7 +28,8 @@ from seqmnist.run_log import read_metrics
 
 HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 
-# The sums of a batch are rounded in another order; that is all that differs.
+# The sums of a batch are rounded in another order; that is all that differs. Of the
+# largest entry of each variable.
 BOUND = 1e-5
 
 README = PROJECT_DIR / "README.md"
@@ -87,6 +88,12 @@ def final_weights(folder):
     return {name: reader.get_tensor(name) for name in names}
 
 
+def assert_close(found, expected):
+    for key, value in expected.items():
+        bound = BOUND * np.max(np.abs(value))
+        np.testing.assert_allclose(found[key], value, rtol=0, atol=bound, err_msg=key)
+
+
 def alone(name, argv, log_dir):
     """The run's folder as one process makes it."""
     assert main(name, [*argv, "--log-dir", str(log_dir)]) == 0
@@ -120,8 +127,7 @@ def test_the_answer_is_that_of_one(name, count, small, start_workers, tmp_path):
     several = together(count, name, argv, tmp_path / "several", start_workers)
     expected, found = final_weights(one), final_weights(several)
     assert expected.keys() == found.keys()
-    for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=0, atol=BOUND, err_msg=key)
+    assert_close(found, expected)
     rows, expected_rows = read_metrics(several), read_metrics(one)
     for row, expected in zip(rows, expected_rows):
         same = ("step", "split", "correct", "count")
@@ -139,8 +145,7 @@ def test_the_fast_path_gives_the_answer_of_one_too(small, start_workers, tmp_pat
     one = alone("train_gru_pixel", argv, tmp_path / "one")
     two = together(2, "train_gru_pixel", argv, tmp_path / "two", start_workers)
     expected, found = final_weights(one), final_weights(two)
-    for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=0, atol=BOUND, err_msg=key)
+    assert_close(found, expected)
 
 
 def test_more_workers_than_images(small, start_workers, tmp_path):
@@ -399,20 +404,6 @@ def test_a_chief_that_is_mute_is_named(small):
     assert line.startswith(
         f"error: worker 1 of 2 lost worker 0 ({addresses[0]}): no answer for 4 seconds"
     )
-
-
-def test_a_message_of_one_that_has_gone_does_not_count(small, start_workers, tmp_path):
-    """Worker 1 was there with other options, and comes again with the right ones."""
-    addresses = free_addresses(3)
-    argv = ["train_rnn.py", *small]
-    with start_worker(1, addresses, [*argv, "--units", "7"]) as gone:
-        chief = start_worker(0, addresses, argv)
-        time.sleep(12 if HAS_FAST_PATH else 6)  # it tells the chief its options
-        gone.kill()
-        gone.communicate()
-    others = [start_worker(i, addresses, argv) for i in (1, 2)]
-    found = finish([chief, *others])
-    assert [status for status, *_ in found] == [0, 0, 0], found
 
 
 def test_workers_that_do_not_train_evaluate(small, start_workers, tmp_path):

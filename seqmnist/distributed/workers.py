@@ -22,9 +22,9 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.distributed.cluster import Cluster, check_port, connection_error
-from seqmnist.distributed.meeting import Meeting
+from seqmnist.distributed.rendezvous import FACTS, Rendezvous
 from seqmnist.distributed.watchdog import Watchdog
-from seqmnist.errors import Diverged, Interrupted, LostWorker, UserError
+from seqmnist.errors import Interrupted, LostWorker, UserError
 from seqmnist.mnist import NUM_CLASSES
 from seqmnist.signals import StopSignals
 from seqmnist.tally import Tally
@@ -98,7 +98,7 @@ class OneWorker:
         """
         return tf.Session(graph=graph, config=config)
 
-    def add_up(self, tensors: Sequence[Any]) -> Sequence[Any]:
+    def all_reduce(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Tensors of the update, added up over all workers.
 
         Args:
@@ -114,7 +114,7 @@ class OneWorker:
 
         Args:
             session: the session.
-            fetches: the update's, made with what `add_up` gave.
+            fetches: the update's, made with what `all_reduce` gave.
             feed: for the fetches.
 
         Returns:
@@ -132,14 +132,14 @@ class OneWorker:
             variables: all that the workers are to have alike.
         """
 
-    def align(self, session: Any) -> None:
+    def broadcast(self, session: Any) -> None:
         """Sets the variables of all workers to the chief's, to the bit.
 
         Raises:
             LostWorker: another worker has gone.
         """
 
-    def add_up_evaluation(
+    def gather_evaluation(
         self, session: Any, tally: Tally, logits: np.ndarray, count: int
     ) -> tuple[Tally, np.ndarray]:
         """Puts together what each worker found in its share of a split.
@@ -158,8 +158,8 @@ class OneWorker:
         """
         return tally, logits
 
-    def part(self) -> None:
-        """Ends the training with all others; there are no sums after it.
+    def barrier(self) -> None:
+        """Waits until all have come to the end; there are no sums after it.
 
         Who went at once could leave another one without the last part of its sum, and
         could not be there if the chief had to be started again.
@@ -192,7 +192,7 @@ class Workers(OneWorker):
         self._facts = json.loads(json.dumps(facts))
         self._advice = "start all workers again"
         self._is_stopping = False
-        self._meeting: Meeting | None = None
+        self._rendezvous: Rendezvous | None = None
         self._watchdog = Watchdog(self._lost)
 
     @property
@@ -230,18 +230,18 @@ class Workers(OneWorker):
                 f"TF_CONFIG: TensorFlow cannot serve at {self._addresses[self.index]} "
                 f"({str(error).splitlines()[0]}); give this worker another address"
             )
-        self._meeting = Meeting(
+        self._rendezvous = Rendezvous(
             *(self._addresses, self.index, server, self._timeout), self._watching_chief
         )
         self._compare()
         return tf.Session(server.target, graph=graph, config=config)
 
-    def add_up(self, tensors: Sequence[Any]) -> Sequence[Any]:
+    def all_reduce(self, tensors: Sequence[Any]) -> Sequence[Any]:
         shapes = [tensor.shape.as_list() for tensor in tensors]
         self._stop = tf.placeholder_with_default(tf.zeros([1]), [1], "stop")
         flat = tf.concat([tf.reshape(t, [-1]) for t in tensors] + [self._stop], 0)
         # One operation for all: each costs some milliseconds, however small it is.
-        flat = self._all_reduce(flat, UPDATE)
+        flat = self._collective_reduce(flat, UPDATE)
         sizes = [int(np.prod(shape)) for shape in shapes]
         *parts, self._num_stopping = tf.split(flat, [*sizes, 1])
         return [tf.reshape(part, shape) for part, shape in zip(parts, shapes)]
@@ -261,23 +261,23 @@ class Workers(OneWorker):
             flat = tf.concat(bits, 0)
             if self.index:
                 flat = tf.zeros_like(flat)
-            flat = self._all_reduce(flat, WEIGHTS)
+            flat = self._collective_reduce(flat, WEIGHTS)
             sizes = [bit.shape.num_elements() for bit in bits]
             parts = tf.split(flat, sizes)
-            self._align = tf.group(
+            self._broadcast = tf.group(
                 *[
                     tf.assign(variable, _from_bits(part, value))
                     for variable, part, value in zip(variables, parts, values)
                 ]
             )
             self._found = tf.placeholder(tf.float64, [None], "found")
-            self._all_found = self._all_reduce(self._found, EVALUATION)
+            self._all_found = self._collective_reduce(self._found, EVALUATION)
 
-    def align(self, session: Any) -> None:
+    def broadcast(self, session: Any) -> None:
         with self._waiting():
-            session.run(self._align)
+            session.run(self._broadcast)
 
-    def add_up_evaluation(
+    def gather_evaluation(
         self, session: Any, tally: Tally, logits: np.ndarray, count: int
     ) -> tuple[Tally, np.ndarray]:
         all_logits = np.zeros([count, NUM_CLASSES])
@@ -293,21 +293,21 @@ class Workers(OneWorker):
         all_logits = found[len(TALLIED) :].reshape(all_logits.shape)
         return Tally.from_state(total), all_logits.astype(np.float32)
 
-    def part(self) -> None:
-        if self._meeting is not None:
-            self._meeting.part()
-            self._meeting = None
+    def barrier(self) -> None:
+        if self._rendezvous is not None:
+            self._rendezvous.barrier()
+            self._rendezvous = None
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
         error = exc_info[1]
-        if error is None or isinstance(error, (Diverged, Interrupted)):
-            self.part()
+        if error is None or isinstance(error, Interrupted):
+            self.barrier()
         self._watchdog.close()
 
-    def _all_reduce(self, tensor: Any, number: int) -> Any:
+    def _collective_reduce(self, tensor: Any, number: int) -> Any:
         """The sum of a vector over all workers."""
         return tf.raw_ops.CollectiveReduce(
             input=tensor,
@@ -322,19 +322,19 @@ class Workers(OneWorker):
 
     def _compare(self) -> None:
         """Tells the chief the facts; goes on if all are as the chief's."""
-        assert self._meeting is not None
+        assert self._rendezvous is not None
         if self.index:
-            self._meeting.reach()
-            answer = self._meeting.report(self._facts)
+            self._rendezvous.reach()
+            answer = self._rendezvous.report(FACTS, self._facts)
             self.first_step = answer["first_step"]
             refused = answer["refused"]
         else:
-            reports = self._meeting.collect()
+            reports = self._rendezvous.collect(FACTS)
             refused = "; ".join(
                 filter(None, (self._refused(i, facts) for i, facts in reports.items()))
             )
             answer = {"refused": refused, "first_step": self.first_step}
-            self._meeting.answer(answer)
+            self._rendezvous.answer(answer)
         if refused:
             raise UserError(
                 f"{refused}; give all workers the same options, data, code and "

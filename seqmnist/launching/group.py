@@ -9,12 +9,12 @@ import signal
 import socket
 from typing import Sequence
 
+from seqmnist.cores import cores_of
 from seqmnist.distributed.cluster import VARIABLE
 from seqmnist.errors import LostWorker
 from seqmnist.launching.processes import (
     Child,
     Signals,
-    cores_of,
     find_script,
     say,
     wait,
@@ -115,7 +115,8 @@ class _Group:
 
     def _notice(self, line: str) -> None:
         """From now on, the run in the chief's folder is to be resumed."""
-        if line.startswith(RUN_FOLDER) and "--resume" not in self.command:
+        is_resumed = any(word.split("=")[0] == "--resume" for word in self.command)
+        if line.startswith(RUN_FOLDER) and not is_resumed:
             folder = line[len(RUN_FOLDER) :]
             self.command = [self.command[0], "--resume", folder]
 

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
+from seqmnist.cores import running_on
 from seqmnist.distributed.cluster import VARIABLE
 from seqmnist.errors import UserError
 from seqmnist.paths import PROJECT_DIR
@@ -44,7 +45,7 @@ class Child:
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if k != VARIABLE}
         settings = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-        with _on(cores):
+        with running_on(cores):
             self._process = subprocess.Popen(
                 [sys.executable, *command],
                 stdin=subprocess.DEVNULL,
@@ -127,25 +128,6 @@ class Signals:
         return child
 
 
-def cores_of(index: int, count: int) -> list[int]:
-    """The cores of one of so many processes that run at the same time.
-
-    Args:
-        index: of the process, 0 to `count - 1`.
-        count: how many there are.
-
-    Returns:
-        Its part of the cores that this process may use, at least one; where there are
-        fewer cores than processes, some share one. Empty if cores cannot be chosen.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    cores = sorted(os.sched_getaffinity(0))
-    if count > len(cores):
-        return [cores[index % len(cores)]]
-    return cores[index * len(cores) // count : (index + 1) * len(cores) // count]
-
-
 def find_script(name: str) -> str:
     """The path of a training script.
 
@@ -175,20 +157,6 @@ def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-@contextlib.contextmanager
-def _on(cores: Sequence[int]) -> Iterator[None]:
-    """A block in which this thread, and so what it starts, runs on these cores."""
-    if not cores:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _copy(source: Any, target: Any, prefix: str, notice: Callable[[str], None]) -> None:

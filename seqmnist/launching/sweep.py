@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from seqmnist import options
+from seqmnist.cores import cores_of
 from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.launching.processes import (
     Child,
     Signals,
-    cores_of,
     find_script,
     say,
     wait,

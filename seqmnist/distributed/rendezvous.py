@@ -16,14 +16,17 @@ from seqmnist.errors import LostWorker
 POLL_SECONDS = 0.05
 FAREWELL_SECONDS = 10.0
 
+# Kinds of messages: what all must have alike, and that a worker has come to the end.
+FACTS, END = "facts", "end"
 
-class Meeting:
+
+class Rendezvous:
     """Messages between the chief and each other worker.
 
     They pass through queues at the chief, which each worker of any TensorFlow can read
     and fill; a collective operation among different TensorFlows would crash. A message
-    has its sender's mark, and so has the answer: one of the same index may have been
-    there before, and gone.
+    has its kind and its sender's mark, and the answer has that mark too: a process of
+    the same index may have been there before, and gone.
 
     Args:
         addresses: of all workers.
@@ -65,7 +68,7 @@ class Meeting:
             self._check(deadline, [0], "it can be reached by now")
             time.sleep(POLL_SECONDS)
 
-    def report(self, message: Any) -> Any:
+    def report(self, kind: str, message: Any = None) -> Any:
         """Sends the chief a message; returns the answer. For all but the chief.
 
         It waits as long as the chief is there, and answers at all.
@@ -81,7 +84,7 @@ class Meeting:
                     except tf.errors.OpError:
                         threading.Event().wait()  # until it is known who has gone
 
-            text = json.dumps([self._mark, message])
+            text = json.dumps([self._mark, kind, message])
             run(self._to_chief[self._index].put, {self._text: text})
             queue = self._from_chief[self._index]
             while True:
@@ -91,10 +94,11 @@ class Meeting:
                 if mark == self._mark:
                     return answer
 
-    def collect(self) -> dict[int, Any]:
+    def collect(self, kind: str) -> dict[int, Any]:
         """Waits for a message from each other worker, the last one. For the chief.
 
-        What one sent that has gone since does not count.
+        What one sent that has gone since does not count, nor what is of another kind: a
+        worker that has been started again can only wait until the chief has gone.
 
         Raises:
             LostWorker: some did not come, or cannot be reached.
@@ -106,7 +110,9 @@ class Meeting:
                 for index, queue in self._to_chief.items():
                     while session.run(queue.size):
                         text = session.run(queue.get)
-                        self._marks[index], messages[index] = json.loads(text)
+                        mark, found, message = json.loads(text)
+                        if found == kind:
+                            self._marks[index], messages[index] = mark, message
                     if connection_error(self._addresses[index]) is not None:
                         messages.pop(index, None)
                 missing = sorted(set(self._to_chief) - set(messages))
@@ -126,22 +132,21 @@ class Meeting:
             while any(session.run(sizes)) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
 
-    def part(self) -> None:
-        """Waits until all are here. The chief waits for a while, and is the last to go.
+    def barrier(self) -> None:
+        """Waits until all are at the end; the chief for a while, and it goes last.
 
         So a restart finds all of them, and no session is at a chief that has gone.
         """
         if self._index:
-            self.report("done")
+            self.report(END)
             return
         self._timeout = FAREWELL_SECONDS
         with contextlib.suppress(LostWorker):
-            self.collect()
-            self.answer("done")
+            self.collect(END)
+            self.answer(None)
             deadline = time.monotonic() + FAREWELL_SECONDS
             for address in self._addresses[1:]:
-                while connection_error(address) is None:
-                    self._check(deadline, [], "")
+                while connection_error(address) is None and time.monotonic() < deadline:
                     time.sleep(POLL_SECONDS)
 
     def _session(self) -> Any:
