@@ -28,6 +28,7 @@ from seqmnist.errors import (
     CannotWrite,
     Diverged,
     UserError,
+    differences,
     tensorflow_reason,
     writing,
 )
@@ -293,16 +294,10 @@ class Variables:
                 f"{shown(prefix)}: cannot be read ({tensorflow_reason(error)})"
             )
         built = {v.op.name: v.shape.as_list() for v in self._variables}
-        differing = [
-            f"{name} is {saved.get(name, 'missing')} there and "
-            f"{built.get(name, 'missing')} here"
-            for name in sorted({*saved, *built})
-            if saved.get(name) != built.get(name)
-        ]
+        differing = "; ".join(differences(saved, built))
         if differing:
             raise UserError(
-                f"{shown(prefix)} is a checkpoint of another network: "
-                f"{'; '.join(differing)}"
+                f"{shown(prefix)} is a checkpoint of another network: {differing}"
             )
         with self._session.graph.as_default():
             self._saver.restore(self._session, prefix)

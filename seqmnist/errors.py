@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 
 class UserError(Exception):
@@ -62,6 +62,27 @@ def one_line(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], place: str = "here"
+) -> list[str]:
+    """What differs between two mappings, by name, in words.
+
+    Args:
+        there: what was found.
+        here: what it should be.
+        place: where that is.
+
+    Returns:
+        A text "name is 1 there and 2 here" for each name with other values.
+    """
+    return [
+        f"{name} is {there.get(name, 'missing')} there and "
+        f"{here.get(name, 'missing')} {place}"
+        for name in sorted({*there, *here})
+        if there.get(name, "missing") != here.get(name, "missing")
+    ]
 
 
 def tensorflow_reason(error: Exception) -> str:

@@ -21,6 +21,7 @@ from seqmnist.errors import (
     Diverged,
     Interrupted,
     UserError,
+    differences,
 )
 from seqmnist.follower import follow
 from seqmnist.initial_weights import check_path
@@ -315,8 +316,13 @@ def _find_start(
     step = start.state["step"]
     epoch, batch = divmod(step, plan.steps_per_epoch)
     position = {"seed": config.seed, "epoch": epoch, "batch": batch}
-    differing = _differing(start.state["options"], options.deciding(config))
-    differing += _differing(start.state["position"], position)
+    saved, here = start.state["options"], options.deciding(config)
+    # A checkpoint may be older than an option.
+    differing = differences(
+        {name: value for name, value in saved.items() if name in here},
+        {name: value for name, value in here.items() if name in saved},
+    )
+    differing += differences(start.state["position"], position)
     if differing or step > plan.num_steps:
         raise UserError(
             f"{shown(start.prefix)} is not of the run that config.json tells of: "
@@ -331,15 +337,6 @@ def _find_start(
             print(f"{best}; it was the best, the next best is kept", file=sys.stderr)
         start.state.update(best_step=None, best=None)
     return start
-
-
-def _differing(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """What differs between what a checkpoint holds and what the run says, by name."""
-    return [
-        f"{name} is {saved[name]} there and {here[name]} here"
-        for name in sorted(set(saved) & set(here))
-        if saved[name] != here[name]
-    ]
 
 
 def _note_resumption(

@@ -24,7 +24,7 @@ from seqmnist import tf1 as tf
 from seqmnist.distributed.cluster import Cluster, check_port, connection_error
 from seqmnist.distributed.rendezvous import FACTS, Rendezvous
 from seqmnist.distributed.watchdog import Watchdog
-from seqmnist.errors import Interrupted, LostWorker, UserError
+from seqmnist.errors import Interrupted, LostWorker, UserError, differences
 from seqmnist.mnist import NUM_CLASSES
 from seqmnist.signals import StopSignals
 from seqmnist.tally import Tally
@@ -343,11 +343,7 @@ class Workers(OneWorker):
 
     def _refused(self, index: int, there: Mapping[str, Any]) -> str:
         """What differs at a worker, by name, or ""."""
-        differing = [
-            f"{name} is {there.get(name)} there and {here} at worker 0"
-            for name, here in self._facts.items()
-            if there.get(name) != here
-        ]
+        differing = differences(there, self._facts, "at worker 0")
         if not differing:
             return ""
         name = f"worker {index} ({self._addresses[index]})"
