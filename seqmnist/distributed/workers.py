@@ -330,9 +330,8 @@ class Workers(OneWorker):
             refused = answer["refused"]
         else:
             reports = self._rendezvous.collect(FACTS)
-            refused = "; ".join(
-                filter(None, (self._refused(i, facts) for i, facts in reports.items()))
-            )
+            refusals = [self._refused(i, reports[i]) for i in sorted(reports)]
+            refused = "; ".join(filter(None, refusals))
             answer = {"refused": refused, "first_step": self.first_step}
             self._rendezvous.answer(answer)
         if refused:
