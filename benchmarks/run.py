@@ -30,6 +30,7 @@ sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist import mnist, options  # noqa: E402
 from seqmnist import tf1 as tf  # noqa: E402
+from seqmnist.cores import num_cores  # noqa: E402
 from seqmnist.sequences import VIEWS  # noqa: E402
 
 TF1_PYTHON = PROJECT_DIR / ".venv-tf1" / "bin" / "python"
@@ -102,8 +103,7 @@ def describe_machine(now):
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    cores = len(os.sched_getaffinity(0))
-    return {"processor": model, "cores": cores, "date": f"{now:%Y-%m-%d}"}
+    return {"processor": model, "cores": num_cores(), "date": f"{now:%Y-%m-%d}"}
 
 
 def measure(workload, peers, num_rounds, tf1_python, folder):
