@@ -430,9 +430,10 @@ def parse(
     values = {**DEFAULTS, **defaults, **presets[preset]}
     if "epochs" in given or "steps" in given:
         values.update(epochs=None, steps=None)
+    schedule = values["schedule"]
     values.update(given)
     # A preset's decay steps are of its own schedule.
-    told = given if "schedule" in given else {**presets[preset], **given}
+    told = {**presets[preset], **given} if values["schedule"] == schedule else given
     if values["schedule"] == "cosine" and "decay_steps" not in told:
         values["decay_steps"] = ALL
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))

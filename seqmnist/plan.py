@@ -136,10 +136,11 @@ def planned(config: Namespace, plan: Plan) -> Namespace:
     """A configuration whose `decay_steps` are a number, the run's own if `all`.
 
     Raises:
-        UserError: the learning rate falls to zero before the run ends.
+        UserError: the learning rate of a new run falls to zero before it ends.
     """
     if config.decay_steps != ALL:
-        if config.schedule == "cosine" and config.decay_steps < plan.num_steps:
+        is_short = config.schedule == "cosine" and config.decay_steps < plan.num_steps
+        if is_short and config.resume is None:
             raise UserError(
                 f"--decay-steps {config.decay_steps}: from there on a cosine is zero, "
                 f"and the run has {plan.num_steps} steps; give --decay-steps all, or "

@@ -4,12 +4,12 @@ import contextlib
 import threading
 
 import pytest
-from test_workers import free_addresses
 
 from seqmnist import tf1 as tf
 from seqmnist.distributed import rendezvous
 from seqmnist.distributed.rendezvous import END, FACTS, Rendezvous
 from seqmnist.errors import LostWorker
+from seqmnist.launching.group import free_addresses
 
 
 @pytest.fixture
@@ -37,6 +37,13 @@ class Report(threading.Thread):
 
     def run(self):
         self.answer = self.worker.report(*self.message)
+
+    def end(self, chief):
+        """So that it does not ask for an answer for ever."""
+        chief._marks = {1: self.worker._mark}
+        chief.answer(None)
+        self.join(30)
+        assert not self.is_alive()
 
 
 def test_a_message_is_answered(meet):
@@ -70,6 +77,7 @@ def test_a_message_of_one_that_has_gone_does_not_count(meet, monkeypatch):
         ):
             chief.collect(FACTS)
     assert report.is_alive()
+    report.end(chief)
 
 
 def test_one_that_begins_again_is_not_at_the_end(meet):
@@ -78,3 +86,4 @@ def test_one_that_begins_again_is_not_at_the_end(meet):
         chief.collect(END)
     report.join(0.5)
     assert report.is_alive() and report.answer is None
+    report.end(chief)

@@ -256,6 +256,17 @@ def test_a_cosine_of_the_whole_run_is_resumed_as_it_was_typed(
     assert main("train_rnn", [*argv, "--resume", str(folder)]) == 0
 
 
+def test_a_cosine_shorter_than_its_run_is_resumed_if_it_was_begun(
+    small, stop_after, monkeypatch, tmp_path
+):
+    """Before it was refused; what decided the numbers is in checkpoint and record."""
+    argv = [*small, "--schedule", "cosine", "--decay-steps", "7"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "planned", lambda config, plan: config)
+        folder = stopped("train_rnn", argv, 5, stop_after, patch, tmp_path)
+    assert main("train_rnn", ["--resume", str(folder)]) == 0
+
+
 def test_options_that_would_change_the_run_are_refused_by_name(half, capsys):
     before = (half / "config.json").read_text()
     given = ["--units", "5", "--steps", "60", "--learning-rate", "0.5", "--show"]

@@ -23,7 +23,7 @@ from torture import differences, fingerprint
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoints
 from seqmnist.distributed.cluster import code_digest, connection_error
-from seqmnist.launching.group import free_ports
+from seqmnist.launching.group import free_addresses
 from seqmnist.run_log import read_metrics
 
 HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
@@ -35,10 +35,6 @@ BOUND = 1e-5
 README = PROJECT_DIR / "README.md"
 
 ENDLESS = ["--steps", "1000000", "--evaluate-every", "never", "--report-every", "never"]
-
-
-def free_addresses(count):
-    return [f"127.0.0.1:{port}" for port in free_ports(count)]
 
 
 def start_worker(index, addresses, argv):

@@ -84,7 +84,7 @@ class _Group:
         Returns:
             0, or the status of the worker that failed first.
         """
-        addresses = [f"127.0.0.1:{port}" for port in free_ports(self.num_workers)]
+        addresses = free_addresses(self.num_workers)
         say(
             f"{self.num_workers} workers at {', '.join(addresses)}. TensorFlow's "
             "servers listen on all interfaces and ask for no password: see to it that "
@@ -146,10 +146,10 @@ class _Group:
         return status
 
 
-def free_ports(count: int) -> list[int]:
-    """So many different ports that nobody listens at, for now."""
+def free_addresses(count: int) -> list[str]:
+    """So many different addresses of this machine that are free, for now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("", 0))
-        return [each.getsockname()[1] for each in sockets]
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
