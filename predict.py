@@ -21,6 +21,7 @@ import numpy as np
 from seqmnist import figures, mnist, options, reading
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Variables
+from seqmnist.classifier import Classifier
 from seqmnist.errors import UserError, one_line, one_line_errors
 from seqmnist.optimizer import averaged_weights
 from seqmnist.option_types import path, whole_number
@@ -224,7 +225,8 @@ def run_network(classifier, session, images, batch_size, per_step):
     Returns:
         float32 `[num_images, 10]`; or, `per_step`, `[num_images, time_steps, 10]`.
     """
-    fetch = classifier.logits_per_step if per_step else classifier.logits
+    trace = classifier.evaluation
+    fetch = trace.logits_per_step if per_step else trace.logits
     batches = [
         session.run(fetch, {classifier.images: images[start : start + batch_size]})
         for start in range(0, len(images), batch_size)
@@ -348,15 +350,15 @@ def main(argv=None):
         return status
     if args.figure is not None:
         figures.prepare()
-    classifier = script.build_graph(config)
+    classifier = Classifier(config, script.network, script.loss)
     with tf.Session(graph=classifier.graph) as session:
         step = restore(classifier, session, args)
         print(f"run: {shown(args.run_dir)}, {args.checkpoint} weights, of step {step}")
-        with averaged_weights(classifier, session):
+        with averaged_weights(classifier.average, session):
             if examples:
                 _predict(args, config, examples, classifier, session)
             if args.export is not None:
-                export(classifier, session, config, args.export)
+                export(classifier, session, args.export)
                 print(f"SavedModel: {shown(args.export)}")
     return status
 

@@ -19,20 +19,9 @@ import sys
 from seqmnist import mnist, options
 from seqmnist import tf1 as tf
 from seqmnist.cells import BasicRNNCell, stack
-from seqmnist.classifier import (
-    Classifier,
-    Readout,
-    count_correct,
-    mean_cross_entropy,
-    scale_pixels,
-    seeded_graph,
-)
+from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
 from seqmnist.errors import one_line_errors
-from seqmnist.optimizer import (
-    apply_gradients,
-    average_weights,
-    scheduled_learning_rate,
-)
+from seqmnist.rnn import dynamic_rnn
 from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.training import train_and_evaluate
 
@@ -71,78 +60,63 @@ PRESETS = {
 }
 
 
-def build_graph(config):
-    """Builds the graph that trains and evaluates the network.
+def network(images, config, noise):
+    """Computes what the digits are: all there is of the network, and the only place.
+
+    The graph that TensorBoard shows, compiled updates, evaluation, figures, predict.py
+    and the exported model are traces of this function.
 
     Args:
+        images: uint8 `[batch_size, 28, 28]`, 0 to 255.
         config: the run's configuration, as seqmnist/options.py parses it.
+        noise: in training, the `Noise` to draw dropout and the like from, else `None`.
 
     Returns:
-        A `Classifier`, the tensors and ops by which the graph is used.
+        The `Outputs`.
     """
     view = VIEWS[config.view]
-    with seeded_graph(config.seed) as graph:
-        with tf.name_scope("input"):
-            images = tf.placeholder(tf.uint8, [None, *mnist.IMAGE_SHAPE], "images")
-            labels = tf.placeholder(tf.int32, [None], "labels")
+    with tf.name_scope("view"):
+        sequences = as_sequences(images, view, config.permute)
+        inputs = scale_pixels(sequences, config.input_scale)
+        # inputs       [batch_size, time_steps, input_size]
 
-        with tf.name_scope("view"):
-            sequences = as_sequences(images, view, config.permute)
-            inputs = scale_pixels(sequences, config.input_scale)
-            # inputs       [batch_size, time_steps, input_size]
-
-        with tf.name_scope("cell"):
-            cells = [
-                BasicRNNCell(
-                    config.units,
-                    name=config.cell_name,
-                    recurrent_init=config.recurrent_init,
-                )
-                for _ in range(config.layers)
-            ]
-            cell = stack(cells)
-            outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
-            # outputs      [batch_size, time_steps, num_units]
-            # final_state  [batch_size, num_units], of each layer
-
-        with tf.name_scope("readout"):
-            readout = Readout(config.readout_init, config.readout_bias)
-            logits = readout(cell.last_output(final_state))  # [batch_size, num_classes]
-            logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
-
-        with tf.name_scope("loss"):
-            loss = mean_cross_entropy(labels, logits)  # scalar, nats per example
-            correct_count = count_correct(labels, logits)  # scalar, 0 to batch_size
-
-        with tf.name_scope("optimizer"):
-            global_step = tf.train.get_or_create_global_step()
-            optimizer = tf.train.AdamOptimizer(
-                lambda: scheduled_learning_rate(config, global_step)
+    with tf.name_scope("cell"):
+        cells = [
+            BasicRNNCell(
+                config.units,
+                name=config.cell_name,
+                recurrent_init=config.recurrent_init,
             )
-            gradients = optimizer.compute_gradients(loss)  # (gradient, variable) pairs
-            average = average_weights(config)  # what is evaluated
-            train_op, learning_rate, gradient_norm = apply_gradients(
-                config, optimizer, average, gradients, global_step
-            )
+            for _ in range(config.layers)
+        ]
+        cell = stack(cells)
+        # That of TF1; in compiled steps, with a gradient derived by hand.
+        outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)
+        # outputs      [batch_size, time_steps, num_units]
+        # final_state  [batch_size, num_units], of each layer
 
-        return Classifier(
-            graph=graph,
-            images=images,
-            labels=labels,
-            inputs=inputs,
-            cell=cell,
-            logits=logits,
-            logits_per_step=logits_per_step,
-            loss=loss,
-            correct_count=correct_count,
-            optimizer=optimizer,
-            average=average,
-            learning_rate=learning_rate,
-            gradients=gradients,
-            gradient_norm=gradient_norm,
-            train_op=train_op,
-            init_op=tf.global_variables_initializer(),
-        )
+    with tf.name_scope("readout"):
+        readout = Readout(config.readout_init, config.readout_bias)
+        logits = readout(cell.last_output(final_state))  # [batch_size, num_classes]
+        logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
+
+    return Outputs(inputs, logits, logits_per_step)
+
+
+def loss(labels, outputs, config):
+    """Computes the loss, float32 scalar, in nats per example.
+
+    Args:
+        labels: int32 `[batch_size]`, 0 to 9.
+        outputs: the network's `Outputs`.
+        config: the run's configuration.
+    """
+    return mean_cross_entropy(labels, outputs.logits)
+
+
+def optimizer(learning_rate):
+    """Makes the `tf.train.Optimizer` that applies the gradients."""
+    return tf.train.AdamOptimizer(learning_rate)
 
 
 @one_line_errors
@@ -157,7 +131,7 @@ def main(argv=None):
     """
     config = options.parse(argv, "train_rnn", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
-    train_and_evaluate(config, splits, build_graph)
+    train_and_evaluate(config, splits, network, loss, optimizer)
     return 0
 
 

@@ -11,6 +11,7 @@ which initializers.py describes. In the equations `[x, h]` is the concatenation 
 the units, `·` the element-wise product and `σ` the logistic function.
 """
 
+import contextlib
 from collections import namedtuple
 
 from seqmnist import tf1 as tf
@@ -50,6 +51,7 @@ class RecurrentCell:
         self.recurrent_init = recurrent_init
         self.bias_init = bias_init
         self.time_steps = time_steps
+        self._built_in = None  # the graph that has the variables
 
     @property
     def output_size(self):
@@ -75,46 +77,76 @@ class RecurrentCell:
             batch_size, dtype = tf.shape(inputs)[0], inputs.dtype
         return self.zero_state(batch_size, dtype)
 
-    def _scope(self):
-        """The cell's variable scope, the same variables at every call."""
-        return tf.variable_scope(self.name, reuse=tf.AUTO_REUSE)
-
     def __call__(self, inputs, state, scope=None):
         """Computes one time step.
 
         Args:
             inputs: x, float32 `[batch_size, input_size]`.
             state: the state of the time step before, as `zero_state` shapes it.
-            scope: not used; part of the protocol.
+            scope: the variable scope of the cell's variables; `None` for the cell's
+                name.
 
         Returns:
             The output `[batch_size, num_units]` and the new state.
         """
         raise NotImplementedError
 
-    def _affine(self, operand, num_gates, prefix="", bias_initializer=None):
-        """`operand · kernel + bias`, with `<prefix>kernel` and `<prefix>bias`.
+    def weights(self, input_size, dtype, scope=None):
+        """Gets the cell's variables, in the variable scope in which it is called.
+
+        Args:
+            input_size: size of the inputs.
+            dtype: of the variables.
+            scope: as for `__call__`.
+
+        Returns:
+            Pairs of kernel and bias, one for each matrix product.
+        """
+        with self._scope(scope):
+            return self._weights(input_size, dtype)
+
+    @contextlib.contextmanager
+    def _scope(self, scope):
+        """The cell's variable scope: new variables at first, then the same ones.
+
+        As in TF1, a second cell that would share them by accident is refused by
+        `tf.get_variable`.
+        """
+        graph = _outermost_graph()
+        reuse = True if self._built_in is graph else None
+        with tf.variable_scope(scope or self.name, reuse=reuse) as used:
+            yield used
+        self._built_in = graph
+
+    def _weights(self, input_size, dtype):
+        """See `weights`."""
+        raise NotImplementedError
+
+    def _kernel_and_bias(
+        self, input_size, dtype, num_gates, prefix="", bias_initializer=None
+    ):
+        """The variables `<prefix>kernel` and `<prefix>bias`.
 
         As in TF1 the kernel starts Glorot-uniform (the default of `tf.get_variable`)
         and the bias at zero, unless the cell has been given another start.
         """
-        size, columns = operand.shape.as_list()[-1], num_gates * self.num_units
+        columns = num_gates * self.num_units
         kernel_initializer = None
         if self.recurrent_init != "glorot":
             kernel_initializer = Kernel(self.num_units, self.recurrent_init)
         kernel = tf.get_variable(
             prefix + "kernel",
-            [size, columns],
-            operand.dtype,
+            [input_size + self.num_units, columns],
+            dtype,
             initializer=kernel_initializer,
         )
         bias = tf.get_variable(
             prefix + "bias",
             [columns],
-            operand.dtype,
+            dtype,
             initializer=bias_initializer or tf.zeros_initializer(),
         )
-        return tf.nn.bias_add(tf.matmul(operand, kernel), bias)
+        return kernel, bias
 
     def _memory_bias(self, to_gates):
         """The initializer of all gates' biases, from that of keeping the state."""
@@ -137,9 +169,13 @@ class BasicRNNCell(RecurrentCell):
         super().__init__(num_units, name, recurrent_init)
 
     def __call__(self, inputs, state, scope=None):
-        with self._scope():
-            output = tf.tanh(self._affine(tf.concat([inputs, state], 1), 1))
+        with self._scope(scope):
+            ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
+            output = tf.tanh(_affine([inputs, state], kernel, bias))
         return output, output
+
+    def _weights(self, input_size, dtype):
+        return [self._kernel_and_bias(input_size, dtype, 1)]
 
 
 class LSTMCell(RecurrentCell):
@@ -160,8 +196,16 @@ class LSTMCell(RecurrentCell):
     Neural Computation 12, 2000, in the form of arXiv:1409.2329, section 3.1.
     """
 
-    def __init__(self, num_units, forget_bias=1.0, name="lstm_cell", **initial):
-        super().__init__(num_units, name, **initial)
+    def __init__(
+        self,
+        num_units,
+        forget_bias=1.0,
+        name="lstm_cell",
+        recurrent_init="glorot",
+        bias_init="default",
+        time_steps=None,
+    ):
+        super().__init__(num_units, name, recurrent_init, bias_init, time_steps)
         self.forget_bias = forget_bias
 
     @property
@@ -180,14 +224,16 @@ class LSTMCell(RecurrentCell):
 
     def __call__(self, inputs, state, scope=None):
         c, h = state
-        with self._scope():
-            gates = self._affine(
-                tf.concat([inputs, h], 1), 4, bias_initializer=self._bias_initializer()
-            )
-        i, j, f, o = tf.split(gates, 4, axis=1)
-        c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * tf.tanh(j)
-        h = tf.sigmoid(o) * tf.tanh(c)
+        with self._scope(scope):
+            ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
+            i, j, f, o = tf.split(_affine([inputs, h], kernel, bias), 4, axis=1)
+            c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * tf.tanh(j)
+            h = tf.sigmoid(o) * tf.tanh(c)
         return h, LSTMState(c, h)
+
+    def _weights(self, input_size, dtype):
+        initializer = self._bias_initializer()
+        return [self._kernel_and_bias(input_size, dtype, 4, "", initializer)]
 
     def _bias_initializer(self):
         """Zeros; or such that f keeps the state as `bias_init` says, and i = 1 - f."""
@@ -220,20 +266,31 @@ class GRUCell(RecurrentCell):
     statistical machine translation", arXiv:1406.1078, equations 5 to 8.
     """
 
-    def __init__(self, num_units, name="gru_cell", **initial):
-        super().__init__(num_units, name, **initial)
+    def __init__(
+        self,
+        num_units,
+        name="gru_cell",
+        recurrent_init="glorot",
+        bias_init="default",
+        time_steps=None,
+    ):
+        super().__init__(num_units, name, recurrent_init, bias_init, time_steps)
 
     def __call__(self, inputs, state, scope=None):
-        with self._scope():
-            gates = self._affine(
-                tf.concat([inputs, state], 1), 2, "gates/", self._bias_initializer()
-            )
-            r, u = tf.split(tf.sigmoid(gates), 2, axis=1)
-            candidate = tf.tanh(
-                self._affine(tf.concat([inputs, r * state], 1), 1, "candidate/")
-            )
-        output = u * state + (1 - u) * candidate
+        with self._scope(scope):
+            of_gates, of_candidate = self._weights(_size(inputs), inputs.dtype)
+            gates = tf.sigmoid(_affine([inputs, state], *of_gates))
+            r, u = tf.split(gates, 2, axis=1)
+            candidate = tf.tanh(_affine([inputs, r * state], *of_candidate))
+            output = u * state + (1 - u) * candidate
         return output, output
+
+    def _weights(self, input_size, dtype):
+        initializer = self._bias_initializer()
+        return [
+            self._kernel_and_bias(input_size, dtype, 2, "gates/", initializer),
+            self._kernel_and_bias(input_size, dtype, 1, "candidate/"),
+        ]
 
     def _bias_initializer(self):
         """Ones; or one for r, and such that u keeps the state as `bias_init` says."""
@@ -274,12 +331,28 @@ class StackedCell(RecurrentCell):
 
     def __call__(self, inputs, state, scope=None):
         states = []
-        with self._scope():
+        with self._scope(scope):
             for layer, (cell, before) in enumerate(zip(self.cells, state)):
                 with tf.variable_scope(f"cell_{layer}"):
                     inputs, after = cell(inputs, before)
                 states.append(after)
         return inputs, tuple(states)
+
+    def weights(self, input_size, dtype, scope=None):
+        """Gets the variables of all cells; see `RecurrentCell.weights`.
+
+        Returns:
+            A list for each cell, from the bottom, of pairs of kernel and bias.
+        """
+        return super().weights(input_size, dtype, scope)
+
+    def _weights(self, input_size, dtype):
+        weights = []
+        for layer, cell in enumerate(self.cells):
+            with tf.variable_scope(f"cell_{layer}"):
+                weights.append(cell.weights(input_size, dtype))
+            input_size = cell.output_size
+        return weights
 
 
 def stack(cells):
@@ -292,3 +365,19 @@ def stack(cells):
         The cell itself if it is the only one, else a `StackedCell`.
     """
     return cells[0] if len(cells) == 1 else StackedCell(cells)
+
+
+def _size(inputs):
+    """The size of the inputs of a time step."""
+    return inputs.shape.as_list()[-1]
+
+
+def _affine(parts, kernel, bias):
+    """`[x, h] W + b`, of the parts `[x, h]`."""
+    return tf.nn.bias_add(tf.matmul(tf.concat(parts, 1), kernel), bias)
+
+
+def _outermost_graph():
+    """The graph that holds variables, also while one of its functions is built."""
+    with tf.init_scope():
+        return tf.get_default_graph()

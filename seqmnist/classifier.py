@@ -1,22 +1,129 @@
-"""The graph's parts around the recurrence: input, readout, loss, count."""
+"""A script's network as a graph, and the parts that networks are made of."""
 
 import contextlib
 import copy
 import zlib
 from collections import namedtuple
 
+from seqmnist import mnist
 from seqmnist import tf1 as tf
 from seqmnist.mnist import NUM_CLASSES
+from seqmnist.noise import Noise
+from seqmnist.optimizer import Optimizer, average_weights
 
 MAX_PIXEL = 255.0
 
-# What training, evaluation and prediction need of a graph. All are tensors or ops of
-# `graph`; shapes are given where they are made, in the scripts' `build_graph`.
-Classifier = namedtuple(
-    "Classifier",
-    "graph images labels inputs cell logits logits_per_step loss correct_count "
-    "optimizer average learning_rate gradients gradient_norm train_op init_op",
-)
+Outputs = namedtuple("Outputs", "inputs logits logits_per_step")
+Outputs.__doc__ = """What a script's network makes of a batch of images.
+
+inputs           float32 `[batch_size, time_steps, input_size]`, what the cell reads
+logits           float32 `[batch_size, num_classes]`
+logits_per_step  float32 `[batch_size, time_steps, num_classes]`, after each time step
+"""
+
+Trace = namedtuple("Trace", [*Outputs._fields, "loss", "correct_count"])
+Trace.__doc__ = """A network's outputs, what its loss is, and how many it has right.
+
+loss           float32 scalar, nats per example; a mean over the batch
+correct_count  int32 scalar, 0 to batch_size
+
+The rest is as in `Outputs`.
+"""
+
+
+class Classifier:
+    """A script's network in a graph of its own, to be fed with images.
+
+    The script says what is computed, in three functions; all else is traced from them:
+    this graph once for training and once for evaluation, the compiled steps (see
+    fast/steps.py), the exported model (see predicting/export.py).
+
+    Args:
+        config: the run's configuration, as options.py parses it.
+        network: the script's function: takes images, uint8 `[batch_size, 28, 28]`, the
+            configuration, and in training the `Noise`, else `None`; returns `Outputs`.
+        loss: the script's function: takes labels, int32 `[batch_size]`, the `Outputs`
+            and the configuration; returns a float32 scalar, a mean over the batch.
+        optimizer: the script's function, see `Optimizer`; `None` for a network that is
+            not trained.
+
+    Attributes:
+        graph: the `tf.Graph`.
+        images: the placeholder of the images.
+        labels: the placeholder of the labels.
+        training: the `Trace` that is trained; of a network that is not, `None`.
+        evaluation: the `Trace` without noise.
+        average: the `WeightAverage` that is evaluated in place of the weights, or
+            `None`.
+        optimizer: the `Optimizer`, or `None`.
+        gradients: of the training's loss, in the order of `optimizer.weights`.
+        update: the `Step` that applies them.
+        training_graph_def: of all that has to do with training, for TensorBoard.
+
+    Raises:
+        ValueError: the network makes new variables when it is traced again.
+    """
+
+    def __init__(self, config, network, loss, optimizer=None):
+        self.config = config
+        self.network = network
+        self._loss = loss
+        self.training = self.optimizer = self.training_graph_def = None
+        with seeded_graph(config.seed) as self.graph:
+            with tf.name_scope("input"):
+                self.images = tf.placeholder(
+                    tf.uint8, [None, *mnist.IMAGE_SHAPE], "images"
+                )
+                self.labels = tf.placeholder(tf.int32, [None], "labels")
+            if optimizer is None:
+                self.evaluation = self._trace(self.images, self.labels)
+                self.average = average_weights(config)
+            else:
+                self._build_training(optimizer)
+                self.training_graph_def = self.graph.as_graph_def(add_shapes=True)
+                with tf.name_scope("evaluation"):
+                    self.evaluation = self.trace(self.images, self.labels)
+            self.init_op = tf.global_variables_initializer()
+
+    def _build_training(self, optimizer):
+        """Traces the network for training, and makes its update."""
+        step = tf.train.get_or_create_global_step()
+        noise = Noise(self.config.seed, step, self.config.batch_size)
+        self.training = self._trace(self.images, self.labels, noise)
+        with tf.name_scope("optimizer"):
+            self.average = average_weights(self.config)
+            self.optimizer = Optimizer(self.config, optimizer, self.average)
+            self.update, self.gradients = self.optimizer.minimize(self.training.loss)
+
+    def trace(self, images, labels, noise=None):
+        """Traces the network again, with the same variables, in any function.
+
+        Args:
+            images: uint8 `[batch_size, 28, 28]`.
+            labels: int32 `[batch_size]`.
+            noise: in training the `Noise`, else `None`.
+
+        Returns:
+            The `Trace`.
+        """
+        before = len(self.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES))
+        with tf.variable_scope(tf.get_variable_scope(), reuse=True):
+            trace = self._trace(images, labels, noise)
+        variables = self.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+        if len(variables) > before:
+            names = ", ".join(variable.op.name for variable in variables[before:])
+            raise ValueError(
+                f"the network made the variables {names} a second time; it has to get "
+                "them by tf.get_variable, so that training and evaluation share them"
+            )
+        return trace
+
+    def _trace(self, images, labels, noise=None):
+        """Traces the network, its loss and its count."""
+        outputs = self.network(images, self.config, noise)
+        with tf.name_scope("loss"):
+            loss = self._loss(labels, outputs, self.config)
+            return Trace(*outputs, loss, count_correct(labels, outputs.logits))
 
 
 @contextlib.contextmanager
@@ -48,6 +155,8 @@ def _seeded_getter(getter, name, *args, **kwargs):
         initializer = copy.copy(initializer)
         initializer.seed = zlib.crc32(name.encode()) & 0x7FFFFFFF
     kwargs["initializer"] = initializer
+    # Within a function, a cached value is the one from before the function is called.
+    kwargs["caching_device"] = None
     return getter(name, *args, **kwargs)
 
 
@@ -133,21 +242,8 @@ KERNEL_INITIALIZERS = {
 }
 
 
-def cross_entropy(labels, logits):
-    """Softmax cross-entropy against the labels.
-
-    Args:
-        labels: int32 `[batch_size]`, 0 to `num_classes - 1`.
-        logits: float32 `[batch_size, num_classes]`.
-
-    Returns:
-        float32 `[batch_size]`, nats.
-    """
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-
-
 def mean_cross_entropy(labels, logits):
-    """The loss: `cross_entropy`, averaged over the batch.
+    """Softmax cross-entropy against the labels, averaged over the batch.
 
     Args:
         labels: int32 `[batch_size]`, 0 to `num_classes - 1`.
@@ -156,7 +252,10 @@ def mean_cross_entropy(labels, logits):
     Returns:
         float32 scalar, nats per example.
     """
-    return tf.reduce_mean(cross_entropy(labels, logits))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels, logits=logits
+    )
+    return tf.reduce_mean(losses)
 
 
 def count_correct(labels, logits):

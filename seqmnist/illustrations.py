@@ -18,7 +18,6 @@ from seqmnist.predictions import write_predictions
 from seqmnist.reading import draw_reading, softmax
 from seqmnist.run_folder import write_text
 from seqmnist.run_log import WHOLE_RUN, RunLog
-from seqmnist.sequences import VIEWS
 
 READING_FIGURE = "reading.png"
 READING_FILE = "reading.csv"
@@ -69,7 +68,7 @@ class Illustrator:
         if network.histograms is not None:
             images = self.splits.train.images[:NUM_INPUTS]
             feed = {network.classifier.images: images}
-            inputs = network.session.run(network.classifier.inputs, feed)
+            inputs = network.session.run(network.classifier.evaluation.inputs, feed)
             figure = figures.inputs(images, inputs, self.config.view)
             self.run.add(WHOLE_RUN, 0, summaries.image("inputs", figure))
         self.add_histograms(0)
@@ -158,7 +157,8 @@ class Illustrator:
     def _count_while_reading(self, split: Split) -> np.ndarray:
         """How many images are classified correctly after each time step."""
         counts = []
-        time_steps = VIEWS[self.config.view].time_steps
+        inputs = self.network.classifier.evaluation.inputs
+        time_steps = inputs.shape.as_list()[1]
         possible = max(1, MAX_OUTPUTS // (time_steps * self.config.units))
         size = min(self.config.evaluation_batch_size, possible)
         for start in range(0, len(split.labels), size):
@@ -171,7 +171,8 @@ class Illustrator:
         """Logits after each time step, `[num_images, time_steps, 10]`."""
         classifier = self.network.classifier
         feed = {classifier.images: images}
-        return self.network.session.run(classifier.logits_per_step, feed)
+        fetch = classifier.evaluation.logits_per_step
+        return self.network.session.run(fetch, feed)
 
 
 def _chosen(labels: np.ndarray, predictions: np.ndarray) -> list[int]:

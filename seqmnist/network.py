@@ -51,8 +51,7 @@ class Network:
         stack: contextlib.ExitStack,
     ) -> None:
         self.classifier = classifier = build_graph(config)
-        # Before anything is added for speed, checkpoints and summaries.
-        self.graph_def = readable(classifier.graph.as_graph_def(add_shapes=True))
+        self.graph_def = readable(classifier.training_graph_def)
         self.workers = workers
         self.steps = make_steps(classifier, config, workers)
         self.histograms = None
@@ -79,4 +78,4 @@ class Network:
 
     def averaged(self) -> ContextManager[None]:
         """A context in which the weights are their averages, if the run keeps any."""
-        return averaged_weights(self.classifier, self.session)
+        return averaged_weights(self.classifier.average, self.session)

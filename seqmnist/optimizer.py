@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from argparse import Namespace
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from seqmnist import tf1 as tf
 
@@ -14,7 +14,7 @@ SCHEDULES = ("constant", "exponential", "cosine")
 
 
 class Step(NamedTuple):
-    """An update in the graph.
+    """An update in the graph. What it tells is as it was before the update.
 
     Attributes:
         train_op: does the update.
@@ -26,6 +26,88 @@ class Step(NamedTuple):
     train_op: Any
     learning_rate: Any
     gradient_norm: Any
+
+
+class Optimizer:
+    """All that happens to the weights in an update, made from the gradients.
+
+    In this order: the learning rate follows its schedule; the gradients are clipped,
+    all multiplied by min(1, `max_grad_norm` / their norm together) (Pascanu, Mikolov
+    and Bengio, arXiv:1211.5063, algorithm 1); kernels W lose learning rate ·
+    `weight_decay` · W, and biases do not (Loshchilov and Hutter, arXiv:1711.05101,
+    algorithm 2, whose λ is `learning_rate` · `weight_decay`, as in PyTorch's AdamW);
+    TF1's optimizer applies the gradients; the running average of the weights moves.
+
+    Args:
+        config: with `max_grad_norm`, a number or `None`, `weight_decay`, and the
+            schedule; see `scheduled_learning_rate`.
+        make: takes a callable that returns the learning rate, float32 scalar; returns a
+            `tf.train.Optimizer`.
+        average: of the weights, or `None`.
+
+    Attributes:
+        global_step: the variable that counts the updates.
+        weights: the variables that are trained; known after `minimize`.
+    """
+
+    def __init__(
+        self,
+        config: Namespace,
+        make: Callable[[Callable], Any],
+        average: WeightAverage | None,
+    ) -> None:
+        self.config = config
+        self.average = average
+        self.global_step = tf.train.get_or_create_global_step()
+        self.weights: list[Any] = []
+        self._learning_rate: Any = None
+        self._optimizer = make(lambda: self._learning_rate)
+
+    def minimize(self, loss: Any) -> tuple[Step, list[Any]]:
+        """Makes the update that follows from a loss.
+
+        Args:
+            loss: float32 scalar, of all trainable variables of the graph. Those it does
+                not depend on are not trained.
+
+        Returns:
+            The `Step`, and the gradients in the order of `weights`.
+        """
+        variables = tf.trainable_variables()
+        found = zip(tf.gradients(loss, variables), variables)
+        pairs = [(gradient, v) for gradient, v in found if gradient is not None]
+        gradients, self.weights = map(list, zip(*pairs))
+        return self.apply(gradients), gradients
+
+    def apply(self, gradients: Sequence[Any]) -> Step:
+        """Makes the update that follows from gradients.
+
+        Args:
+            gradients: dense tensors, in the order of `weights`.
+
+        Returns:
+            The `Step`.
+        """
+        config = self.config
+        self._learning_rate = scheduled_learning_rate(config, self.global_step)
+        if config.max_grad_norm is None:
+            gradient_norm = tf.global_norm(gradients)
+        else:
+            gradients, gradient_norm = _clip(gradients, config.max_grad_norm)
+        before = [self._learning_rate, gradient_norm]
+        if self.average is not None:
+            decay = self.average.decay_after(self.global_step)
+            before.append(decay)
+        with tf.control_dependencies(before):
+            decay_op = _decay(self.weights, self._learning_rate, config.weight_decay)
+        with tf.control_dependencies([decay_op]):
+            train_op = self._optimizer.apply_gradients(
+                zip(gradients, self.weights), self.global_step
+            )
+        if self.average is not None:
+            with tf.control_dependencies([train_op]):
+                train_op = self.average.update(decay)
+        return Step(train_op, self._learning_rate, gradient_norm)
 
 
 def scheduled_learning_rate(config: Namespace, global_step: Any) -> Any:
@@ -86,6 +168,7 @@ class WeightAverage:
 
     def __init__(self, decay: float, weights: Sequence[Any]) -> None:
         self.decay = decay
+        self.weights = weights
         self.variables = [
             tf.get_variable(
                 weight.op.name + AVERAGE,
@@ -96,12 +179,12 @@ class WeightAverage:
         ]
 
     def decay_after(self, step: Any) -> Any:
-        """d, float32 scalar, for the update after so many."""
+        """d, float32 scalar, for the update after `step` updates."""
         with tf.name_scope("average"):
             step = tf.cast(step, tf.float32)
             return tf.minimum(self.decay, (1 + step) / (10 + step))
 
-    def update(self, weights: Sequence[Any], decay: Any) -> Any:
+    def update(self, decay: Any) -> Any:
         """The op that moves the averages towards what the weights are when it runs."""
         with tf.name_scope("average"):
             assignments = [
@@ -109,13 +192,13 @@ class WeightAverage:
                     average,
                     decay * average.read_value() + (1 - decay) * weight.read_value(),
                 )
-                for average, weight in zip(self.variables, weights)
+                for average, weight in zip(self.variables, self.weights)
             ]
             return tf.group(*assignments)
 
 
 def average_weights(config: Namespace) -> WeightAverage | None:
-    """The `WeightAverage` of all weights in the graph.
+    """The `WeightAverage` of all trainable variables in the graph.
 
     Args:
         config: with `ema_decay`.
@@ -126,54 +209,6 @@ def average_weights(config: Namespace) -> WeightAverage | None:
     if not config.ema_decay:
         return None
     return WeightAverage(config.ema_decay, tf.trainable_variables())
-
-
-def apply_gradients(
-    config: Namespace,
-    optimizer: Any,
-    average: Any,
-    gradients: Sequence[tuple[Any, Any]],
-    global_step: Any,
-) -> Step:
-    """Makes one update: clips the gradients, applies them, and moves the averages.
-
-    All gradients are multiplied by min(1, `max_grad_norm` / their norm together)
-    (Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1). Beside the optimizer's
-    own change, kernels W lose learning rate · `weight_decay` · W; biases do not
-    (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2, whose λ is `learning_rate` ·
-    `weight_decay`, as in PyTorch's AdamW).
-
-    Args:
-        config: with `max_grad_norm`, a number or `None`, `weight_decay`, and the
-            schedule.
-        optimizer: the `tf.train.Optimizer`.
-        average: the `WeightAverage`, or `None`.
-        gradients: pairs of gradient, a dense tensor, and variable.
-        global_step: the variable that counts the steps.
-
-    Returns:
-        The `Step`. Its learning rate and norm are those before the update, if they are
-        fetched with the update.
-    """
-    values, weights = zip(*gradients)
-    learning_rate = scheduled_learning_rate(config, global_step)
-    if config.max_grad_norm is None:
-        gradient_norm = tf.global_norm(values)
-    else:
-        values, gradient_norm = _clip(values, config.max_grad_norm)
-    before = [learning_rate, gradient_norm]
-    if average is not None:
-        decay = average.decay_after(global_step)
-        before.append(decay)
-    # What is told of a step is read before the step changes it.
-    with tf.control_dependencies(before):
-        decay_op = _decay(weights, learning_rate, config.weight_decay)
-    with tf.control_dependencies([decay_op]):
-        train_op = optimizer.apply_gradients(zip(values, weights), global_step)
-    if average is not None:
-        with tf.control_dependencies([train_op]):
-            train_op = average.update(weights, decay)
-    return Step(train_op, learning_rate, gradient_norm)
 
 
 def _clip(gradients, max_norm):
@@ -199,24 +234,22 @@ def _decay(weights, learning_rate, weight_decay):
 
 
 @contextlib.contextmanager
-def averaged_weights(classifier: Any, session: Any) -> Iterator[None]:
-    """Within it, the weights in a session are their averages, if there are any.
+def averaged_weights(average: WeightAverage | None, session: Any) -> Iterator[None]:
+    """Within it, the weights in a session are their averages.
 
     Args:
-        classifier: the `Classifier`.
+        average: of the weights; with `None`, they are what they were.
         session: with its variables.
     """
-    if classifier.average is None:
+    if average is None:
         yield
         return
-    weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
-    trained = session.run(weights)
-    averages = session.run(classifier.average.variables)
-    _load(weights, averages, session)
+    trained = session.run(average.weights)
+    _load(average.weights, session.run(average.variables), session)
     try:
         yield
     finally:
-        _load(weights, trained, session)
+        _load(average.weights, trained, session)
 
 
 def _load(variables, values, session):

@@ -46,7 +46,8 @@ class Histograms:
         self._num_images = min(NUM_GRADIENT_IMAGES, batch_size)
         summaries = []
         with classifier.graph.as_default():
-            for gradient, variable in classifier.gradients:
+            weights = classifier.optimizer.weights
+            for gradient, variable in zip(classifier.gradients, weights):
                 name = variable.op.name
                 summaries += [
                     tf.summary.histogram(f"weights/{name}", variable, collections=[]),
@@ -72,7 +73,8 @@ class Histograms:
 
     def gradient_norm(self, session: Any, split: Split) -> float:
         """The Euclidean norm of the same gradients, all together."""
-        return session.run(self._classifier.gradient_norm, self._feed(split))
+        norm = self._classifier.update.gradient_norm
+        return session.run(norm, self._feed(split))
 
     def _feed(self, split: Split) -> dict[Any, Any]:
         """The split's first images."""

@@ -8,12 +8,19 @@ import sys
 import pytest
 from conftest import PROJECT_DIR
 
+from seqmnist.classifier import Classifier
+
 NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
 EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
 
 
 def main(name, argv):
     return importlib.import_module(name).main(argv)
+
+
+def classifier_of(script, config):
+    """The `Classifier` that a script trains."""
+    return Classifier(config, script.network, script.loss, script.optimizer)
 
 
 def hear_ctrl_c():

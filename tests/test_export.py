@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
-from scripts import EACH_SCRIPT, NAMES, run_code
+from scripts import EACH_SCRIPT, NAMES, classifier_of, run_code
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import seqmnist.predicting.export
@@ -106,7 +106,7 @@ def network(parse):
     def build(name, *options):
         script = importlib.import_module(name)
         config = parse(script, ["--units", "6", "--readout-init", "uniform", *options])
-        classifier = script.build_graph(config)
+        classifier = classifier_of(script, config)
         session = tf.Session(graph=classifier.graph)
         session.run(classifier.init_op)
         return classifier, session, config
@@ -144,7 +144,9 @@ def test_the_exported_graph_predicts_as_the_network_does(network, name, options)
     random = np.random.RandomState(0)
     for batch_size in (1, 7):
         images = random.randint(0, 256, [batch_size, 28, 28]).astype(np.uint8)
-        expected = softmax(session.run(classifier.logits, {classifier.images: images}))
+        expected = softmax(
+            session.run(classifier.evaluation.logits, {classifier.images: images})
+        )
         with graph.as_default(), tf.Session(graph=graph) as inference_session:
             names = [signature.outputs[k].name for k in ("probabilities", "classes")]
             feed = {signature.inputs["images"].name: images}
@@ -164,7 +166,7 @@ def test_another_process_loads_it_and_predicts_the_same(network, splits, tmp_pat
         models.append(str(tmp_path / name))
         difference = export(classifier, session, config, models[-1])
         assert 0 <= difference < 1e-5
-        logits = session.run(classifier.logits, {classifier.images: images})
+        logits = session.run(classifier.evaluation.logits, {classifier.images: images})
         expected += [softmax(logits[:1]), softmax(logits)]
     out, _ = run_code(LOAD.format(images=str(tmp_path / "images.npy"), models=models))
     found = [json.loads(line) for line in out.splitlines()[-len(expected) :]]

@@ -1,7 +1,7 @@
 """The graph that TensorBoard draws: the script's boxes, and the same connections."""
 
 import pytest
-from scripts import NAMES
+from scripts import NAMES, classifier_of
 
 from seqmnist.graph_view import SCOPES, readable
 from seqmnist.optimizer import AVERAGE
@@ -51,7 +51,7 @@ def test_a_scripts_graph_is_whole(name, more, parse):
     import importlib
 
     script = importlib.import_module(name)
-    graph = script.build_graph(parse(script, ["--view", "rows", *more])).graph
+    graph = classifier_of(script, parse(script, ["--view", "rows", *more])).graph
     found = readable(graph.as_graph_def(add_shapes=True))
     names = [n.name for n in found.node]
     assert len(names) == len(set(names)) == len(graph.get_operations()) - 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scripts import classifier_of
 import reference
 
 from seqmnist import initial_weights, optimizer
@@ -40,11 +41,11 @@ def notebook_weights(name, key="final/"):
 def logits_after_loading(parse, name, path, images):
     network = reference.NETWORKS[name]
     config = parse(network.script, ["--preset", network.preset])
-    classifier = network.script.build_graph(config)
+    classifier = classifier_of(network.script, config)
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
         initial_weights.load_weights(str(path), classifier, config.cell_name, session)
-        return session.run(classifier.logits, {classifier.images: images})
+        return session.run(classifier.evaluation.logits, {classifier.images: images})
 
 
 @NETWORKS
@@ -104,7 +105,7 @@ def load_rnn(path, parse, *argv):
     """Loads a checkpoint into a small BasicRNN; returns its weights by name."""
     script = reference.NETWORKS["rnn_rows"].script
     config = parse(script, ["--units", "3", *argv])
-    classifier = script.build_graph(config)
+    classifier = classifier_of(script, config)
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
         variables = tf.trainable_variables()
@@ -164,7 +165,7 @@ def test_averages_are_taken_before_the_weights_they_are_of(tmp_path, parse, weig
 def test_averages_start_from_the_weights(tmp_path, parse, weights):
     script = reference.NETWORKS["rnn_rows"].script
     config = parse(script, ["--units", "3", "--ema-decay", "0.9"])
-    classifier = script.build_graph(config)
+    classifier = classifier_of(script, config)
     path = save(tmp_path, weights)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)

@@ -4,16 +4,13 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+from scripts import classifier_of
 
 import train_lstm
 from seqmnist import mnist
 from seqmnist import tf1 as tf
 from seqmnist.batches import training_batches
-from seqmnist.optimizer import (
-    apply_gradients,
-    averaged_weights,
-    scheduled_learning_rate,
-)
+from seqmnist.optimizer import Optimizer, averaged_weights, scheduled_learning_rate
 from seqmnist.steps import make_steps
 
 CONFIG = {"learning_rate": 0.5, "warmup_steps": 0}
@@ -64,7 +61,7 @@ def train(parse, small_data):
     def train_for(num_steps, *argv):
         argv = ["--units", "5", "--batch-size", "50", *argv]
         config = parse(train_lstm, argv)
-        classifier = train_lstm.build_graph(config)
+        classifier = classifier_of(train_lstm, config)
         steps = make_steps(classifier, config)
         train = mnist.load_splits(small_data, 20).train
         updates, history = [], []
@@ -79,9 +76,9 @@ def train(parse, small_data):
             averages = None
             if classifier.average is not None:
                 averages = session.run(classifier.average.variables)
-                with averaged_weights(classifier, session):
+                with averaged_weights(classifier.average, session):
                     within = session.run(weights)
-                    with averaged_weights(classifier, session):
+                    with averaged_weights(classifier.average, session):
                         pass
                     np.testing.assert_equal(session.run(weights), within)
                 np.testing.assert_equal(within, averages)
@@ -128,12 +125,13 @@ def descend(gradients, max_grad_norm, is_compiled=False):
             tf.get_variable(name, g.shape, initializer=tf.zeros_initializer())
             for name, g in zip("ab", gradients)
         ]
-        global_step = tf.train.get_or_create_global_step()
-        optimizer = tf.train.GradientDescentOptimizer(1.0)
+        optimizer = Optimizer(
+            config, lambda _: tf.train.GradientDescentOptimizer(1.0), None
+        )
+        optimizer.weights = weights
 
         def update(*values):
-            pairs = list(zip(values, weights))
-            step = apply_gradients(config, optimizer, None, pairs, global_step)
+            step = optimizer.apply(values)
             with tf.control_dependencies([step.train_op]):
                 return tf.identity(step.learning_rate), tf.identity(step.gradient_norm)
 
@@ -142,7 +140,7 @@ def descend(gradients, max_grad_norm, is_compiled=False):
         told = update(*map(tf.constant, gradients))
         session.run(tf.global_variables_initializer())
         learning_rate, norm = session.run(told)
-        assert learning_rate == 0.5 and session.run(global_step) == 1
+        assert learning_rate == 0.5 and session.run(optimizer.global_step) == 1
         return session.run(weights), norm
 
 
@@ -178,10 +176,10 @@ def test_kernels_decay_beside_the_gradient_and_biases_do_not():
             for name, value in zip("kb", [kernel, bias])
         ]
         loss = tf.add_n([tf.reduce_sum(weight**2) for weight in weights])
-        optimizer = tf.train.GradientDescentOptimizer(0.1)
-        gradients = optimizer.compute_gradients(loss, weights)
-        global_step = tf.train.get_or_create_global_step()
-        step = apply_gradients(config, optimizer, None, gradients, global_step)
+        optimizer = Optimizer(
+            config, lambda _: tf.train.GradientDescentOptimizer(0.1), None
+        )
+        step, _ = optimizer.minimize(loss)
         session.run(tf.global_variables_initializer())
         session.run(step.train_op)
         found = session.run(weights)

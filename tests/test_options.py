@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import classifier_of
 
 import train_gru_pixel
 import train_lstm
@@ -305,7 +306,7 @@ OTHER_OPTIONS = {
 def fingerprint(script, argv, parse):
     """What a graph starts from and comes to: initial sums, loss after 4 steps."""
     config = parse(script, ["--readout-bias", "0", "--view", "rows", *argv])
-    classifier = script.build_graph(config)
+    classifier = classifier_of(script, config)
     pixels = np.arange(2 * 784).reshape(2, 28, 28) % 251
     feed = {classifier.images: pixels.astype(np.uint8), classifier.labels: [3, 8]}
     with tf.Session(graph=classifier.graph) as session:
@@ -313,8 +314,8 @@ def fingerprint(script, argv, parse):
         variables = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         initial = {v.op.name: float(session.run(v).sum()) for v in variables}
         for _ in range(4):
-            session.run(classifier.train_op, feed)
-        return initial, float(session.run(classifier.loss, feed))
+            session.run(classifier.update.train_op, feed)
+        return initial, float(session.run(classifier.evaluation.loss, feed))
 
 
 @pytest.mark.parametrize("name", GRAPH_OPTIONS)

@@ -10,6 +10,7 @@ the table), and 1e-3 is allowed, as another processor sums in another order.
 
 import numpy as np
 import pytest
+from scripts import classifier_of
 import reference
 
 from seqmnist import tf1 as tf
@@ -39,12 +40,14 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
     expected = reference.load(name)
     argv = ["--preset", network.preset, "--batch-size", str(network.batch_size)]
     config = parse(network.script, [*argv, "--recurrence", recurrence])
-    classifier = network.script.build_graph(config)
+    classifier = classifier_of(network.script, config)
     steps = make_steps(classifier, config)
     with classifier.graph.as_default(), tf.Session() as session:
         weights = {v.op.name: v for v in tf.trainable_variables()}
         assert set(weights) == set(network.names)
-        gradients = tf.gradients(classifier.loss, [weights[n] for n in network.names])
+        gradients = tf.gradients(
+            classifier.evaluation.loss, [weights[n] for n in network.names]
+        )
         session.run(classifier.init_op)
         steps.initialize(session)
         for ours, theirs in network.names.items():
@@ -74,7 +77,7 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
 
         test = splits.test.images[: reference.NUM_TEST]
         logits = session.run(
-            classifier.logits,
+            classifier.evaluation.logits,
             {classifier.images: test},
         )
     assert relative_difference(logits, expected["test_logits"]) < 1e-3
@@ -86,7 +89,7 @@ def test_a_wrong_learning_rate_is_noticed(splits, parse):
     expected = reference.load("rnn_rows")
     options = ["--preset", network.preset, "--learning-rate", "0.00102"]
     config = parse(network.script, options)
-    classifier = network.script.build_graph(config)
+    classifier = classifier_of(network.script, config)
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
         for variable in tf.trainable_variables():
@@ -98,5 +101,9 @@ def test_a_wrong_learning_rate_is_noticed(splits, parse):
                 classifier.images: batch.images,
                 classifier.labels: batch.labels,
             }
-            losses.append(session.run([classifier.train_op, classifier.loss], feed)[1])
+            losses.append(
+                session.run(
+                    [classifier.update.train_op, classifier.evaluation.loss], feed
+                )[1]
+            )
     assert np.max(np.abs(losses / expected["losses"] - 1)) > 1e-3

@@ -1,33 +1,36 @@
-"""The fast path's equations: outputs and gradients, in both layouts."""
+"""The fast path: outputs and gradients, in both kinds of recurrences and all layouts."""
 
 import numpy as np
 import pytest
 
-from seqmnist import recurrence
+from seqmnist import rnn
 from seqmnist import tf1 as tf
 from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell, StackedCell
+
+if tf.VERSION.startswith("1."):
+    pytest.skip("TF 1.15 does not compile functions", allow_module_level=True)
+
+from seqmnist.fast import recurrence
 
 CELLS = {
     "rnn": lambda units: BasicRNNCell(units),
     "lstm": lambda units: LSTMCell(units, forget_bias=0.7),
     "gru": lambda units: GRUCell(units),
     "2 rnn": lambda units: StackedCell([BasicRNNCell(units) for _ in range(2)]),
-    "3 lstm": lambda units: StackedCell([LSTMCell(units) for _ in range(3)]),
-    "2 gru": lambda units: StackedCell([GRUCell(units) for _ in range(2)]),
+    "lstm, gru": lambda units: StackedCell([LSTMCell(units + 1), GRUCell(units)]),
 }
-LAYOUTS = {
-    "batch-major": (recurrence.BatchMajor, False),
-    "batch-major, gates apart": (recurrence.BatchMajor, True),
-    "units-major": (recurrence.UnitsMajor, True),
+# kind -> MAX_HOISTED, MIN_BLOCK
+KINDS = {
+    "hoisted": (10**6, 10**6),
+    "hoisted, a block per gate": (10**6, 0),
+    "streamed": (0, 0),
 }
 # time steps, batch size, input size, units
 SIZES = [(7, 5, 3, 4), (1, 3, 2, 5), (4, 1, 1, 3), (3, 2, 5, 1)]
 
 
 def compiled(function):
-    """The function as XLA compiles it, where this TensorFlow can."""
-    options = {} if tf.VERSION.startswith("1.") else {"jit_compile": True}
-    return tf.function(function, autograph=False, **options)
+    return tf.function(function, autograph=False, jit_compile=True)
 
 
 def random(*shape):
@@ -35,40 +38,66 @@ def random(*shape):
     return np.random.RandomState(list(shape)).randn(*shape)
 
 
+def weighted(tensor):
+    """A sum of all values, each with a weight of its own."""
+    return tf.reduce_sum(tensor * random(*tensor.shape.as_list()))
+
+
+# What a loss may be made of: of outputs `[B, T, H]`, and of the final state's tensors.
+LOSSES = {
+    "last output": lambda outputs, state: weighted(state[-1]),
+    "all outputs": lambda outputs, state: weighted(outputs),
+    "some outputs": lambda outputs, state: weighted(tf.sin(outputs[:, ::2])),
+    "outputs and state": lambda outputs, state: (
+        weighted(outputs) + tf.add_n([weighted(s) for s in state])
+    ),
+}
+
+
 class Network:
-    """A recurrence in float64 with loss Σ a · output, plain and fast."""
+    """A recurrence in float64 with a loss, plain and fast.
 
-    def __init__(self, cell, layout, sizes, monkeypatch):
+    Attributes:
+        variables: the cell's.
+        plain, fast: the loss, and its gradients with respect to inputs, initial state
+            and variables.
+        read: the loss, from a function that is not differentiated.
+    """
+
+    def __init__(self, cell, sizes, loss, has_initial, time_major=False):
         time_steps, batch_size, input_size, units = sizes
-        layout, apart = LAYOUTS[layout]
-        monkeypatch.setattr(recurrence, "MIN_APART", 0 if apart else 1000)
-        self.cell = CELLS[cell](units)
-        self.inputs = random(batch_size, time_steps, input_size)
-        self.direction = random(batch_size, units)
-        _, state = tf.nn.dynamic_rnn(
-            self.cell, tf.constant(self.inputs), dtype=tf.float64
-        )
-        self.plain_output = self.cell.last_output(state)
-        self.variables = tf.trainable_variables()
-        self.plain_gradients = tf.gradients(
-            tf.reduce_sum(self.plain_output * self.direction), self.variables
-        )
-        fast = layout(self.cell, time_steps, batch_size, input_size, tf.float64)
-        assert fast.apart == apart
-        scratch = fast.make_scratch("scratch")
+        shape = [batch_size, time_steps, input_size]
+        inputs = tf.constant(random(*shape))
+        make, loss = CELLS[cell], LOSSES[loss]
+        sizes = tf.nest.flatten(make(units).state_size) if has_initial else []
+        initial = [tf.constant(random(batch_size, size) / 2) for size in sizes]
 
-        def train(inputs, *weights):
-            def head(output):
-                loss = tf.reduce_sum(output * self.direction)
-                return [loss], tf.constant(self.direction)
+        def losses(inputs, *initial):
+            cell = make(units)
+            if time_major:
+                inputs = tf.transpose(inputs, [1, 0, 2])
+            state = None
+            if initial:
+                state = tf.nest.pack_sequence_as(cell.state_size, initial)
+            with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+                outputs, state = rnn.dynamic_rnn(
+                    *(cell, inputs, None, state, tf.float64), time_major=time_major
+                )
+            assert rnn.slow_recurrences() == []
+            if time_major:
+                outputs = tf.transpose(outputs, [1, 0, 2])
+            return loss(outputs, tf.nest.flatten(state))
 
-            return fast.train(weights, inputs, scratch, head)
+        def train(*tensors):
+            value = losses(*tensors)
+            self.variables = tf.trainable_variables()
+            return [value, *tf.gradients(value, [*tensors, *self.variables])]
 
-        weights = [v.read_value() for v in self.variables]
-        (self.loss,), self.gradients = compiled(train)(self.inputs, *weights)
-        self.output = compiled(lambda x, *w: fast.final_output(w, x))(
-            self.inputs, *weights
-        )
+        self.plain = train(inputs, *initial)
+        self.fast = compiled(train)(inputs, *initial)
+        before = len(tf.local_variables())
+        self.read = compiled(losses)(inputs, *initial)
+        assert len(tf.local_variables()) == before  # nothing is kept for a gradient
         self.session = tf.Session()
         self.session.run(
             [tf.global_variables_initializer(), tf.local_variables_initializer()]
@@ -77,40 +106,43 @@ class Network:
             variable.load(random(*variable.shape.as_list()), self.session)
 
 
-@pytest.fixture
-def network(monkeypatch):
-    """Makes a `Network` in a graph of its own."""
+@pytest.fixture(params=KINDS)
+def network(request, monkeypatch):
+    """Makes a `Network` in a graph of its own, of each kind."""
+    max_hoisted, min_block = KINDS[request.param]
+    monkeypatch.setattr(recurrence, "MAX_HOISTED", max_hoisted)
+    monkeypatch.setattr(recurrence, "MIN_BLOCK", min_block)
     with tf.Graph().as_default():
-        yield lambda *args: Network(*args, monkeypatch)
+        yield Network
 
 
 @pytest.mark.parametrize(
-    "cell, sizes",
-    # Stacks add nothing to the odd sizes that their cells have shown.
-    [(cell, sizes) for cell in CELLS for sizes in SIZES[: 1 if " " in cell else None]],
+    "cell, sizes, loss, has_initial",
+    [
+        *[(cell, SIZES[0], "last output", False) for cell in CELLS],
+        *[(cell, SIZES[0], "outputs and state", True) for cell in CELLS],
+        *[("lstm", sizes, "all outputs", False) for sizes in SIZES[1:]],
+        *[("gru", sizes, "some outputs", True) for sizes in SIZES[1:]],
+    ],
 )
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_outputs_and_gradients_are_those_of_the_plain_equations(
-    cell, layout, sizes, network
+def test_outputs_and_gradients_are_those_of_the_plain_path(
+    cell, sizes, loss, has_initial, network
 ):
-    network = network(cell, layout, sizes)
-    found, expected = network.session.run(
-        [
-            [network.output, *network.gradients],
-            [network.plain_output, *network.plain_gradients],
-        ]
+    network = network(cell, sizes, loss, has_initial)
+    found, expected, read = network.session.run(
+        [network.fast, network.plain, network.read]
     )
     for value, plain in zip(found, expected):
         np.testing.assert_allclose(value, plain, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(read, expected[0], rtol=1e-10)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_gradients_agree_with_central_differences(cell, layout, network):
-    network = network(cell, layout, (3, 2, 2, 3))
+def test_gradients_agree_with_central_differences(cell, network):
+    network = network(cell, (3, 2, 2, 3), "outputs and state", False)
     session, step = network.session, 1e-5
-    gradients = session.run(network.gradients)
-    for variable, gradient in zip(network.variables, gradients):
+    loss, _, *gradients = network.fast
+    for variable, gradient in zip(network.variables, session.run(gradients)):
         value = session.run(variable)
         differences = np.zeros_like(value)
         for index in np.ndindex(*value.shape):
@@ -119,21 +151,113 @@ def test_gradients_agree_with_central_differences(cell, layout, network):
                 changed = value.copy()
                 changed[index] += sign * step
                 variable.load(changed, session)
-                losses.append(session.run(network.loss))
+                losses.append(session.run(loss))
             differences[index] = (losses[0] - losses[1]) / (2 * step)
         variable.load(value, session)
         np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_second_call_is_not_touched_by_the_first_ones_history(layout, network):
-    network = network("lstm", layout, (4, 3, 2, 3))
-    first, second = (network.session.run(network.gradients) for _ in range(2))
+def test_a_second_call_is_not_touched_by_the_first_ones_history(network):
+    network = network("lstm", (4, 3, 2, 3), "all outputs", True)
+    first, second = (network.session.run(network.fast) for _ in range(2))
     for a, b in zip(first, second):
         np.testing.assert_array_equal(a, b)
 
 
-def test_long_sequences_are_units_major_and_short_ones_batch_major():
+def test_time_may_come_first(network):
+    network = network("gru", SIZES[0], "all outputs", True, time_major=True)
+    found, expected = network.session.run([network.fast, network.plain])
+    for value, plain in zip(found, expected):
+        np.testing.assert_allclose(value, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_a_gradient_of_another_function_is_right_too(network):
+    """The loss is one function's, its gradient is taken where that is called."""
+    inputs = tf.constant(random(3, 4, 2))
+
+    def loss(inputs):
+        with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+            outputs, _ = rnn.dynamic_rnn(GRUCell(5), inputs, dtype=tf.float64)
+        return weighted(outputs)
+
+    expected = tf.gradients(loss(inputs), inputs)
+    value = compiled(loss)
+
+    def train(inputs):
+        return tf.gradients(value(inputs), inputs)
+
+    found = compiled(train)(inputs)
+    with tf.Session() as session:
+        session.run(
+            [tf.global_variables_initializer(), tf.local_variables_initializer()]
+        )
+        found, expected = session.run([found, expected])
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_are_read_anew_in_a_loop():
+    """Also those that `tf.nn.dynamic_rnn` made, which would be cached."""
+    inputs = tf.constant(random(3, 4, 2))
+    with tf.Graph().as_default():
+        inputs = tf.constant(random(3, 4, 2))
+
+        def loss(inputs):
+            with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+                outputs, _ = rnn.dynamic_rnn(GRUCell(5), inputs, dtype=tf.float64)
+            return tf.reduce_sum(outputs)
+
+        loss(inputs)
+        weights = tf.trainable_variables()
+
+        def two_steps(inputs):
+            def step(k, array):
+                value = loss(inputs)
+                doubled = [w.assign(2 * w.read_value()) for w in weights]
+                with tf.control_dependencies(doubled):
+                    return k + 1, array.write(k, value)
+
+            array = tf.TensorArray(tf.float64, 2, element_shape=[])
+            return tf.while_loop(lambda k, _: k < 2, step, [0, array])[1].stack()
+
+        losses = compiled(two_steps)(inputs)
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            first, second = session.run(losses)
+            third = session.run(loss(inputs))
+    assert len({first, second, third}) == 3
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (
+            {"cell": type("OtherCell", (GRUCell,), {})(3)},
+            "OtherCell has no fast path",
+        ),
+        (
+            {"sequence_length": [1, 2, 3, 4, 4]},
+            "sequences of several lengths have no fast path",
+        ),
+    ],
+)
+def test_what_has_no_fast_path_is_tf1s_own(change, expected):
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs = tf.constant(random(5, 4, 2))
+
+        def run(inputs):
+            arguments = {"cell": GRUCell(3), "dtype": tf.float64, **change}
+            arguments["cell"]._built_in = None
+            with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+                outputs, _ = rnn.dynamic_rnn(inputs=inputs, **arguments)
+            return outputs, tf.constant(", ".join(rnn.slow_recurrences()))
+
+        plain, _ = run(inputs)
+        found, reason = tf.function(run, jit_compile=True, autograph=False)(inputs)
+        session.run(tf.global_variables_initializer())
+        np.testing.assert_allclose(*session.run([found, plain]), rtol=1e-12)
+
+
+def test_long_sequences_are_streamed_and_short_ones_hoisted():
     with tf.Graph().as_default():
         notebooks = {
             "rnn": (BasicRNNCell(150), 28, 75, 28),
@@ -141,7 +265,7 @@ def test_long_sequences_are_units_major_and_short_ones_batch_major():
             "pixels": (GRUCell(64), 784, 256, 1),
         }
         found = {
-            name: type(recurrence.make_recurrence(*sizes)).__name__
+            name: type(recurrence.make_recurrence(*sizes, tf.float32)).__name__
             for name, sizes in notebooks.items()
         }
-    assert found == {"rnn": "BatchMajor", "lstm": "BatchMajor", "pixels": "UnitsMajor"}
+    assert found == {"rnn": "Hoisted", "lstm": "Hoisted", "pixels": "Streamed"}

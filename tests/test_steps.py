@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+from scripts import classifier_of
 
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import mnist, steps
+from seqmnist import mnist
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch, evaluation_batches, training_batches
 from seqmnist.errors import UserError
-from seqmnist.steps import FastSteps, PlainSteps, make_steps
+from seqmnist.steps import PlainSteps, make_steps
 
 HAS_FAST_PATH = not tf.VERSION.startswith("1.")
+if HAS_FAST_PATH:
+    from seqmnist.fast import steps as fast_steps
 needs_fast_path = pytest.mark.skipif(
     not HAS_FAST_PATH, reason="TensorFlow 1.15 does not compile functions"
 )
@@ -22,7 +25,7 @@ SCRIPTS = [train_rnn, train_lstm, train_gru_pixel]
 def make(script, argv, parse):
     """Steps and a session whose variables are initialized."""
     config = parse(script, argv)
-    classifier = script.build_graph(config)
+    classifier = classifier_of(script, config)
     made = make_steps(classifier, config)
     session = tf.Session(graph=classifier.graph, config=made.session_config)
     session.run(classifier.init_op)
@@ -71,7 +74,7 @@ def trained(script, argv, num_steps, parse, small_data):
 )
 def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monkeypatch):
     """Batches in one part and in two uneven ones; the last evaluation batch short."""
-    monkeypatch.setattr(steps, "num_cores", lambda: 2)
+    monkeypatch.setattr(fast_steps, "num_cores", lambda: 2)
     argv = [*argv, "--evaluation-batch-size", "47", "--schedule", "exponential"]
     argv += ["--decay-steps", "2", "--decay-rate", "0.5"]
     num_steps = 3 if "pixels" in argv else 25
@@ -107,9 +110,9 @@ def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monke
 def test_batches_are_split_and_updates_gathered_by_their_size(
     argv, parts, updates, parse, monkeypatch
 ):
-    monkeypatch.setattr(steps, "num_cores", lambda: 2)
+    monkeypatch.setattr(fast_steps, "num_cores", lambda: 2)
     config = parse(train_lstm, argv)
-    found = make_steps(train_lstm.build_graph(config), config)
+    found = make_steps(classifier_of(train_lstm, config), config)
     assert found._part_sizes == parts
     assert found.max_updates == updates
     images = " + ".join(map(str, parts))
@@ -121,7 +124,7 @@ def test_the_fast_graph_does_not_grow_with_the_sequence(parse):
     counts = []
     for view in ("rows", "pixels"):
         config = parse(train_gru_pixel, ["--view", view, "--batch-size", "64"])
-        classifier = train_gru_pixel.build_graph(config)
+        classifier = classifier_of(train_gru_pixel, config)
         make_steps(classifier, config)
         graph_def = classifier.graph.as_graph_def()
         functions = graph_def.library.function
@@ -132,7 +135,7 @@ def test_the_fast_graph_does_not_grow_with_the_sequence(parse):
 @needs_fast_path
 def test_the_history_is_in_no_checkpoint(parse):
     config = parse(train_rnn, ["--units", "7"])
-    classifier = train_rnn.build_graph(config)
+    classifier = classifier_of(train_rnn, config)
     before = len(classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES))
     make_steps(classifier, config)
     after = classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
@@ -143,8 +146,9 @@ def test_recurrence_chooses_the_path(parse):
     found = {}
     for choice in ("auto", "plain"):
         config = parse(train_rnn, ["--units", "7", "--recurrence", choice])
-        found[choice] = make_steps(train_rnn.build_graph(config), config)
-    assert type(found["auto"]) is (FastSteps if HAS_FAST_PATH else PlainSteps)
+        found[choice] = make_steps(classifier_of(train_rnn, config), config)
+    assert isinstance(found["auto"], PlainSteps)
+    assert found["auto"].description.startswith("fast" if HAS_FAST_PATH else "plain")
     assert type(found["plain"]) is PlainSteps
     assert found["plain"].description == "plain (as asked for)"
 
@@ -154,32 +158,20 @@ def test_where_xla_cannot_compile_the_plain_path_takes_over(parse, monkeypatch):
     def failing(*args, **kwargs):
         raise tf.errors.UnimplementedError(None, None, "no XLA\nfor this device")
 
-    monkeypatch.setattr(steps.tf, "function", failing)
+    monkeypatch.setattr(tf, "function", failing)
     config = parse(train_rnn, ["--units", "7"])
-    found = make_steps(train_rnn.build_graph(config), config)
+    found = make_steps(classifier_of(train_rnn, config), config)
     assert found.description == "plain (XLA cannot compile here: no XLA)"
     config.recurrence = "fast"
     with pytest.raises(UserError, match="--recurrence fast: XLA cannot compile here"):
-        make_steps(train_rnn.build_graph(config), config)
+        make_steps(classifier_of(train_rnn, config), config)
 
 
 @pytest.mark.skipif(HAS_FAST_PATH, reason="there is a fast path")
 def test_without_a_fast_path_it_cannot_be_asked_for(parse):
     config = parse(train_rnn, ["--units", "7", "--recurrence", "fast"])
     with pytest.raises(UserError, match="does not compile functions; expected plain"):
-        make_steps(train_rnn.build_graph(config), config)
-
-
-def test_a_cell_without_equations_is_computed_plainly(parse):
-    class OtherCell(train_rnn.BasicRNNCell):
-        pass
-
-    config = parse(train_rnn, ["--units", "7"])
-    classifier = train_rnn.build_graph(config)
-    classifier = classifier._replace(cell=OtherCell(7))
-    found = make_steps(classifier, config)
-    assert isinstance(found, PlainSteps)
-    assert found.description.startswith("plain (")
+        make_steps(classifier_of(train_rnn, config), config)
 
 
 def test_an_update_counts_the_batch_as_it_was_before(parse):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scripts import classifier_of
 
 import train_gru_pixel
 import train_lstm
@@ -53,12 +54,12 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
     argv = ["--units", "5", "--evaluation-batch-size", str(size)]
     config = parse(train_rnn, [*argv, "--recurrence", recurrence])
     test = mnist.load_splits(small_data, 20).test
-    classifier = train_rnn.build_graph(config)
+    classifier = classifier_of(train_rnn, config)
     steps = make_steps(classifier, config)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         feed = {classifier.images: test.images}
-        logits = session.run(classifier.logits, feed).astype(np.float64)
+        logits = session.run(classifier.evaluation.logits, feed).astype(np.float64)
         tally, found = trainer.evaluate(session, steps, test, size)
     np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
     log_sum = np.log(np.exp(logits).sum(1))
@@ -119,17 +120,17 @@ def test_the_average_is_what_is_evaluated(run, tmp_path, parse):
     argv = ["--view", "rows", "--steps", "8", "--evaluate-every", "4", "--summaries"]
     argv += ["all", "--evaluate-splits", "test", "--ema-decay", "0.6", "--predict", "0"]
     result, config, rows = run(train_rnn, *argv, "--learning-rate", "0.01")
-    classifier = train_rnn.build_graph(config)
+    classifier = classifier_of(train_rnn, config)
     test = mnist.load_splits(config.data_dir, 20).test
     checkpoints = Checkpoints(tmp_path / "train_rnn" / result.run)
     with tf.Session(graph=classifier.graph) as session:
         losses = []
         Variables(classifier.graph, session).restore(checkpoints.newest()[0])
         feed = {classifier.images: test.images, classifier.labels: test.labels}
-        losses.append(session.run(classifier.loss, feed))
-        with averaged_weights(classifier, session):
-            losses.append(session.run(classifier.loss, feed))
-            logits = session.run(classifier.logits, feed)
+        losses.append(session.run(classifier.evaluation.loss, feed))
+        with averaged_weights(classifier.average, session):
+            losses.append(session.run(classifier.evaluation.loss, feed))
+            logits = session.run(classifier.evaluation.logits, feed)
     assert abs(losses[0] - losses[1]) > 1e-3
     assert result.test_loss == pytest.approx(losses[1], rel=1e-5)
     assert rows[-1]["split"] == "test"
@@ -284,7 +285,7 @@ def test_the_graph_does_not_grow_with_the_sequence(parse):
     counts = []
     for view in ("rows", "pixels"):
         for script in SCRIPTS.values():
-            classifier = script.build_graph(parse(script, ["--view", view]))
+            classifier = classifier_of(script, parse(script, ["--view", view]))
             counts.append(len(classifier.graph.get_operations()))
     rows, pixels = counts[:3], counts[3:]
     assert rows == pixels
@@ -295,15 +296,15 @@ def test_the_graph_does_not_grow_with_the_sequence(parse):
 def test_build_graph_has_the_documented_shapes(name, parse):
     script = SCRIPTS[name]
     config = parse(script, ["--view", "pixels", "--units", "7"])
-    classifier = script.build_graph(config)
+    classifier = classifier_of(script, config)
 
     def shape(tensor):
         return tensor.shape.as_list()
 
     assert shape(classifier.images) == [None, 28, 28]
-    assert shape(classifier.inputs) == [None, 784, 1]
-    assert shape(classifier.logits) == [None, 10]
-    assert shape(classifier.logits_per_step) == [None, 784, 10]
+    assert shape(classifier.evaluation.inputs) == [None, 784, 1]
+    assert shape(classifier.evaluation.logits) == [None, 10]
+    assert shape(classifier.evaluation.logits_per_step) == [None, 784, 10]
     for scalar in ("loss", "correct_count", "learning_rate"):
         assert shape(getattr(classifier, scalar)) == []
 
@@ -311,11 +312,13 @@ def test_build_graph_has_the_documented_shapes(name, parse):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_last_of_the_logits_per_step_are_the_logits(name, parse, splits):
     script = SCRIPTS[name]
-    classifier = script.build_graph(parse(script, ["--view", "rows", "--units", "7"]))
+    classifier = classifier_of(
+        script, parse(script, ["--view", "rows", "--units", "7"])
+    )
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         last, every = session.run(
-            [classifier.logits, classifier.logits_per_step],
+            [classifier.evaluation.logits, classifier.evaluation.logits_per_step],
             {classifier.images: splits.test.images[:4]},
         )
     np.testing.assert_allclose(every[:, -1], last, rtol=1e-5, atol=1e-6)

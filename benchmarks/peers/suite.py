@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 from seqmnist import mnist, options
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
+from seqmnist.classifier import Classifier
 from seqmnist.sequences import VIEWS, View
 from seqmnist.steps import make_steps
 
@@ -29,7 +30,7 @@ class Peer:
         # Sequences may be longer or shorter than an image has pixels.
         mnist.IMAGE_SHAPE = (task.time_steps, task.input_size)
         VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)
-        classifier = script.build_graph(config)
+        classifier = Classifier(config, script.network, script.loss, script.optimizer)
         self.steps = make_steps(classifier, config)
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         self.session = tf.Session(

@@ -19,19 +19,16 @@ import contextlib
 import os
 import shutil
 import tempfile
-from argparse import Namespace
 from pathlib import Path
 from typing import Any, Iterator
 
 import numpy as np
 
 from seqmnist import tf1 as tf
-from seqmnist.classifier import Readout, scale_pixels
 from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
 from seqmnist.mnist import IMAGE_SHAPE
 from seqmnist.paths import shown
 from seqmnist.reading import softmax
-from seqmnist.sequences import VIEWS, as_sequences
 
 SIGNATURE = "serving_default"
 TAG = "serve"
@@ -70,13 +67,12 @@ def check_export_dir(path: str) -> None:
             )
 
 
-def export(classifier: Any, session: Any, config: Namespace, path: str) -> float:
+def export(classifier: Any, session: Any, path: str) -> float:
     """Writes the SavedModel, in one piece: it is there when it is whole and right.
 
     Args:
         classifier: the `Classifier` of the network.
         session: with its weights.
-        config: the run's, with `view`, `permute` and `input_scale`.
         path: the folder to make; one that exists must be empty.
 
     Returns:
@@ -89,12 +85,12 @@ def export(classifier: Any, session: Any, config: Namespace, path: str) -> float
         RuntimeError: the exported graph computes something else than the network.
     """
     check_export_dir(path)
-    graph, signature = build_inference_graph(classifier, session, config)
+    graph, signature = build_inference_graph(classifier, session)
     difference = _compare(classifier, session, graph, signature)
     if not difference <= TOLERANCE:
         raise RuntimeError(
             f"the exported graph's probabilities differ by {difference} from the "
-            "network's; does build_graph compute what build_inference_graph does?"
+            "network's"
         )
     with _in_one_piece(Path(path).absolute()) as partial:
         builder = tf.saved_model.Builder(str(partial))
@@ -109,25 +105,19 @@ def export(classifier: Any, session: Any, config: Namespace, path: str) -> float
     return difference
 
 
-def build_inference_graph(
-    classifier: Any, session: Any, config: Namespace
-) -> tuple[Any, Any]:
+def build_inference_graph(classifier: Any, session: Any) -> tuple[Any, Any]:
     """Builds the graph from images to probabilities, its weights constants.
 
-    `build_graph`'s own has more in it: where TensorFlow 2 differentiates a loop, the
-    loop itself keeps what the gradient will need.
-
     Args:
-        classifier: the `Classifier` of the network.
+        classifier: the `Classifier`, whose network is traced once more.
         session: with its weights.
-        config: the run's, with `view`, `permute` and `input_scale`.
 
     Returns:
         The `tf.Graph`, and the `SignatureDef` with the names of its tensors.
     """
-    weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
-    names = [weight.op.name for weight in weights]
-    values = dict(zip(names, session.run(weights)))
+    variables = classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+    names = [variable.op.name for variable in variables]
+    values = dict(zip(names, session.run(variables)))
 
     def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         """What `tf.get_variable` returns here."""
@@ -136,14 +126,8 @@ def build_inference_graph(
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, *IMAGE_SHAPE], "images")
         with tf.variable_scope(tf.get_variable_scope(), custom_getter=constant):
-            sequences = as_sequences(images, VIEWS[config.view], config.permute)
-            inputs = scale_pixels(sequences, config.input_scale)
-            with tf.name_scope("cell"):
-                outputs, _ = tf.nn.dynamic_rnn(
-                    classifier.cell, inputs, dtype=tf.float32
-                )
-            with tf.name_scope("readout"):
-                logits = Readout()(outputs[:, -1])
+            logits = classifier.network(images, classifier.config, None).logits
+        # What else the network computes is not exported.
         results = {
             "probabilities": tf.nn.softmax(logits, name="probabilities"),
             "classes": tf.argmax(logits, axis=1, name="classes"),
@@ -161,10 +145,11 @@ def build_inference_graph(
 
 def _compare(classifier: Any, session: Any, graph: Any, signature: Any) -> float:
     """The largest difference of the two networks' probabilities, on random images."""
-    num_images = classifier.logits.shape.as_list()[-1]
+    logits = classifier.evaluation.logits
+    num_images = logits.shape.as_list()[-1]
     random = np.random.RandomState(0)
     images = random.randint(0, 256, [num_images, *IMAGE_SHAPE]).astype(np.uint8)
-    logits = session.run(classifier.logits, {classifier.images: images})
+    logits = session.run(logits, {classifier.images: images})
     with graph.as_default(), tf.Session(graph=graph) as inference_session:
         probabilities = inference_session.run(
             signature.outputs["probabilities"].name,

@@ -1,0 +1,210 @@
+"""The cells' equations, forwards and, derived by hand, backwards in time.
+
+With z the pre-activations of one time step, the gradient of every cell has the form
+`dz = d · q`: gradients d that come from the future, times coefficients q that depend on
+the forward pass alone. Only d has to wait for the time steps that follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from seqmnist import tf1 as tf
+from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell
+from seqmnist.fast.layout import SIGMOID, TANH, Activation, Layout, Tensors
+
+
+class Equations:
+    """One cell's equations, in any layout.
+
+    A kernel gives the pre-activations z of one or more gates, from the inputs and from
+    one vector of units, its operand. Apart from the products that are passed in, the
+    methods are elementwise, so they work on one time step as on all of them at once.
+
+    Args:
+        cell: the cell.
+        layout: of all tensors.
+
+    Attributes:
+        gates_per_kernel: the number of gates of each kernel.
+        num_states: tensors of the state; the last one is the output.
+        saved_sizes: what the forward pass saves, as the number of gates in each tensor.
+    """
+
+    gates_per_kernel: tuple[int, ...]
+    num_states = 1
+
+    def __init__(self, cell: Any, layout: Layout) -> None:
+        self.layout = layout
+        self.saved_sizes = [1]
+
+    def forward(self, product: Callable, state: Tensors) -> tuple[Tensors, Tensors]:
+        """One time step.
+
+        Args:
+            product: `product(k, h)` gives the pre-activations of kernel k, h being its
+                operand.
+            state: before the time step.
+
+        Returns:
+            The state after it, and what to save for the backward pass.
+        """
+        raise NotImplementedError
+
+    def state(self, saved: Tensors) -> Tensors:
+        """The state after a time step, from what the step saved.
+
+        Maps zeros to the zero state.
+        """
+        raise NotImplementedError
+
+    def operands(self, saved: Tensors, before: Tensors) -> Tensors:
+        """Each kernel's operand, from what was saved and from the state before."""
+        return [before[-1]]
+
+    def coefficients(self, saved: Tensors, before: Tensors) -> list[Any]:
+        """All that the backward pass needs of the forward pass."""
+        raise NotImplementedError
+
+    def backward(
+        self, product: Callable, coefficients: list[Any], d_state: Tensors
+    ) -> tuple[Tensors, list[Tensors]]:
+        """One time step backwards.
+
+        Args:
+            product: `product(k, dz)` gives the gradient of kernel k's operand.
+            coefficients: of this time step.
+            d_state: the loss's gradient with respect to the state after it.
+
+        Returns:
+            The gradient with respect to the state before, and each kernel's dz, in
+            blocks.
+        """
+        raise NotImplementedError
+
+
+class BasicRNNEquations(Equations):
+    """h' = tanh(z); dz = dh' · (1 - h'²)."""
+
+    gates_per_kernel = (1,)
+
+    def forward(self, product, state):
+        h = tf.tanh(product(0, state[0]))
+        return [h], [h]
+
+    def state(self, saved):
+        return saved
+
+    def coefficients(self, saved, before):
+        return [[1 - saved[0] * saved[0]]]
+
+    def backward(self, product, coefficients, d_state):
+        dz = self.layout.multiply(d_state, coefficients[0])
+        return [product(0, dz)], [dz]
+
+
+class LSTMEquations(Equations):
+    """The gates i, j, f, o and the memory c as in `LSTMCell`.
+
+    dc' += dh' · o (1 - tanh²(c'))
+    dz = [dc', dc', dc', dh'] · [j i(1-i), i(1-j²), c f(1-f), tanh(c') o(1-o)]
+    dc = dc' · f
+    """
+
+    gates_per_kernel = (4,)
+    num_states = 2
+
+    def __init__(self, cell, layout):
+        super().__init__(cell, layout)
+        self.saved_sizes = [*layout.block_sizes(4), 1]
+        self.activations = [
+            Activation(SIGMOID),
+            Activation(TANH),
+            Activation(SIGMOID, cell.forget_bias),
+            Activation(SIGMOID),
+        ]
+
+    def forward(self, product, state):
+        c, h = state
+        blocks = self.layout.activate(product(0, h), self.activations)
+        i, j, f, o = self.layout.split(blocks, 4)
+        c = f * c + i * j
+        return [c, o * tf.tanh(c)], [*blocks, c]
+
+    def state(self, saved):
+        *blocks, c = saved
+        return [c, self.layout.split(blocks, 4)[3] * tf.tanh(c)]
+
+    def coefficients(self, saved, before):
+        *blocks, c = saved
+        i, j, f, o = self.layout.split(blocks, 4)
+        tanh_c = tf.tanh(c)
+        of_gates = [
+            j * i * (1 - i),
+            i * (1 - j * j),
+            before[0] * f * (1 - f),
+            tanh_c * o * (1 - o),
+        ]
+        return [o * (1 - tanh_c * tanh_c), self.layout.join(of_gates), f]
+
+    def backward(self, product, coefficients, d_state):
+        of_output, of_gates, f = coefficients
+        dc, dh = d_state
+        dc = dc + dh * of_output
+        dz = self.layout.multiply([dc, dc, dc, dh], of_gates)
+        return [dc * f, product(0, dz)], [dz]
+
+
+class GRUEquations(Equations):
+    """The gates r, u and the candidate c as in `GRUCell`.
+
+    dz_c = dh' · (1 - u) (1 - c²)
+    d(r·h) = dz_c W_cᵀ
+    dz_ru = [d(r·h), dh'] · [h r(1-r), (h - c) u(1-u)]
+    dh = dh' · u + d(r·h) · r + dz_ru W_gᵀ
+    """
+
+    gates_per_kernel = (2, 1)
+
+    def __init__(self, cell, layout):
+        super().__init__(cell, layout)
+        self.saved_sizes = [*layout.block_sizes(2), 1, 1]
+        self.activations = [Activation(SIGMOID), Activation(SIGMOID)]
+
+    def forward(self, product, state):
+        h = state[0]
+        blocks = self.layout.activate(product(0, h), self.activations)
+        r, u = self.layout.split(blocks, 2)
+        c = tf.tanh(product(1, r * h))
+        h = c + u * (h - c)
+        return [h], [*blocks, c, h]
+
+    def state(self, saved):
+        return [saved[-1]]
+
+    def operands(self, saved, before):
+        *blocks, _, _ = saved
+        return [before[0], self.layout.split(blocks, 2)[0] * before[0]]
+
+    def coefficients(self, saved, before):
+        *blocks, c, _ = saved
+        r, u = self.layout.split(blocks, 2)
+        h = before[0]
+        of_gates = [h * r * (1 - r), (h - c) * u * (1 - u)]
+        return [[(1 - u) * (1 - c * c)], self.layout.join(of_gates), r, u]
+
+    def backward(self, product, coefficients, d_state):
+        of_candidate, of_gates, r, u = coefficients
+        dh = d_state[0]
+        dz_candidate = self.layout.multiply([dh], of_candidate)
+        d_reset = product(1, dz_candidate)
+        dz_gates = self.layout.multiply([d_reset, dh], of_gates)
+        dh = dh * u + d_reset * r + product(0, dz_gates)
+        return [dh], [dz_gates, dz_candidate]
+
+
+EQUATIONS = {
+    BasicRNNCell: BasicRNNEquations,
+    LSTMCell: LSTMEquations,
+    GRUCell: GRUEquations,
+}

@@ -1,0 +1,130 @@
+"""How the tensors of a recurrence lie in memory, and how its gates are computed there.
+
+    batch-major  [batch_size, num_units], as in cells.py
+    units-major  [num_units, batch_size]
+
+The pre-activations of a kernel's gates, and their gradients, are a list of blocks: one
+block for each gate, or one for all of them, side by side along the units.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+from seqmnist import tf1 as tf
+
+Tensor = Any
+Tensors = Sequence[Any]
+
+
+class Activation(NamedTuple):
+    """A gate's function of its pre-activation z: `a · tanh(a (z + shift)) + 1 - a`.
+
+    With a = 1 that is tanh; with a = ½ it is the logistic function.
+
+    Attributes:
+        amplitude: a, see `TANH` and `SIGMOID`.
+        shift: a number to add to z.
+    """
+
+    amplitude: float
+    shift: float = 0.0
+
+
+TANH, SIGMOID = 1.0, 0.5
+
+
+class Layout:
+    """The layout of one time step.
+
+    Args:
+        num_units: H, units of the cell.
+        batch_size: B, at least 1.
+        dtype: of all tensors, a floating type.
+        is_units_major: whether units come before the batch.
+        has_blocks: whether each gate is a block of its own. What XLA generates for
+            joining and splitting large tensors is slow; small ones cost more as many
+            operations than as a large one.
+
+    Attributes:
+        axis: of the units, counted from the end.
+    """
+
+    def __init__(
+        self,
+        num_units: int,
+        batch_size: int,
+        dtype: Any,
+        is_units_major: bool,
+        has_blocks: bool,
+    ) -> None:
+        self.num_units = num_units
+        self.batch_size = batch_size
+        self.dtype = dtype
+        self.is_units_major = is_units_major
+        self.has_blocks = has_blocks
+        self.axis = -2 if is_units_major else -1
+
+    def shape(self, num_gates: int = 1) -> list[int]:
+        """The shape of a block of `num_gates` gates."""
+        shape = [self.batch_size, num_gates * self.num_units]
+        return shape[::-1] if self.is_units_major else shape
+
+    def pack(self, units: Tensor) -> Tensor:
+        """Turns `[B, H]` into the layout."""
+        return tf.transpose(units) if self.is_units_major else units
+
+    def unpack(self, units: Tensor) -> Tensor:
+        """Turns the layout into `[B, H]`."""
+        return self.pack(units)
+
+    def pack_sequence(self, sequence: Tensor) -> Tensor:
+        """Turns `[B, T, N]` into time steps of the layout: `[T, B, N]`, `[T, N, B]`."""
+        return tf.transpose(sequence, [1, 2, 0] if self.is_units_major else [1, 0, 2])
+
+    def unpack_sequence(self, sequence: Tensor) -> Tensor:
+        """Turns time steps of the layout into `[B, T, N]`."""
+        return tf.transpose(sequence, [2, 0, 1] if self.is_units_major else [1, 0, 2])
+
+    def block_sizes(self, num_gates: int) -> list[int]:
+        """Gates in each block of a kernel with `num_gates` gates."""
+        return [1] * num_gates if self.has_blocks else [num_gates]
+
+    def join(self, gates: Tensors) -> Tensors:
+        """Blocks of gates."""
+        if self.has_blocks or len(gates) == 1:
+            return gates
+        return [tf.concat(gates, self.axis)]
+
+    def split(self, blocks: Tensors, num_gates: int) -> Tensors:
+        """Gates of blocks, the reverse of `join`."""
+        return blocks if self.has_blocks else tf.split(blocks[0], num_gates, self.axis)
+
+    def multiply(self, gates: Tensors, blocks: Tensors) -> Tensors:
+        """Blocks: each gate times its part of the blocks."""
+        return [gate * block for gate, block in zip(self.join(gates), blocks)]
+
+    def activate(self, z: Tensor, activations: Sequence[Activation]) -> Tensors:
+        """Blocks of the activations of a kernel's gates.
+
+        Args:
+            z: the pre-activations of all gates, along the units.
+            activations: one for each gate.
+        """
+        if self.has_blocks:
+            gates = tf.split(z, len(activations), self.axis)
+            return [_activate(gate, *a) for gate, a in zip(gates, activations)]
+        amplitude = self._per_unit([a.amplitude for a in activations])
+        shift = self._per_unit([a.shift for a in activations])
+        return [_activate(z, amplitude, shift)]
+
+    def _per_unit(self, values):
+        """A constant with each gate's value for all of its units."""
+        constant = [value for value in values for _ in range(self.num_units)]
+        shape = [-1, 1] if self.is_units_major else [1, -1]
+        return tf.reshape(tf.constant(constant, self.dtype), shape)
+
+
+def _activate(z, amplitude, shift):
+    """See `Activation`."""
+    return amplitude * tf.tanh(amplitude * (z + shift)) + (1 - amplitude)

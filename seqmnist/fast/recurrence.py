@@ -1,0 +1,510 @@
+"""The fast path through a recurrence: a loop each way in time, compiled by XLA.
+
+`cells.py` says what the cells compute, `equations.py` how their gradients follow. This
+module runs those equations over sequences faster than `tf.nn.dynamic_rnn` and
+`tf.gradients` do, since a loop has only the work that waits for the time step before:
+
+                before the loop         in the loop             after the loop
+    Hoisted     z of all inputs         z of the state, gates
+      forwards                          -> history
+      backwards coefficients q *        dz = d q, d of before   gradients of weights and
+                                        -> all dz               inputs, from all dz
+    Streamed                            z, gates -> history
+      forwards
+      backwards                         q, dz, d of before; sums of the weights'
+                                        gradients; gradient of the inputs
+                                        (* large ones in the loop)
+
+`Hoisted` is for short sequences: what it takes out of the loops is one large operation
+each. `Streamed` is for long ones, whose history does not fit the cache: it makes one
+pass over the history, units-major, as in that layout all products, that of the weights'
+gradients included, read their operands in the order of memory.
+
+History and dz live in variables, which XLA updates in place; a `tf.TensorArray` of its
+own would be filled with zeros and copied at every step of training. Only if a gradient
+is asked for, there is a history.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from typing import Any, Callable, NamedTuple, Sequence
+
+from seqmnist import tf1 as tf
+from seqmnist.fast.equations import EQUATIONS
+from seqmnist.fast.layout import Layout, Tensor, Tensors
+
+# More pre-activations than this do not stay in a core's cache with the rest of the
+# history: from 1.2 million on, the pixel network was measured faster `Streamed`.
+MAX_HOISTED = 1_000_000
+
+# Below this many values per gate and time step, the number of operations costs more
+# than their size.
+MIN_BLOCK = 2_000
+
+
+class Kernel(NamedTuple):
+    """The weights that give the pre-activations of one or more gates.
+
+    Attributes:
+        of_inputs: `[input_size, num_gates * num_units]`.
+        of_units: `[num_units, num_gates * num_units]`.
+        bias: `[num_gates * num_units]`.
+    """
+
+    of_inputs: Tensor
+    of_units: Tensor
+    bias: Tensor
+
+
+class Gradients(NamedTuple):
+    """A loss's gradients.
+
+    Attributes:
+        inputs: with respect to the inputs, `[B, T, D]`.
+        state: to the initial state, tensors `[B, H]`.
+        weights: to the cell's weights, kernels and biases in turn.
+    """
+
+    inputs: Tensor
+    state: Tensors
+    weights: Tensors
+
+
+class History(NamedTuple):
+    """What a loop saves at each time step.
+
+    Attributes:
+        starts: what the loop's arrays hold at its beginning, zeros.
+        saved: what they hold at its end, `[T + 1, ...]`; the first time step stays
+            zero, for the initial state.
+    """
+
+    starts: Tensors
+    saved: Tensors
+
+    def keep_in_place(self) -> None:
+        """Lets the arrays live in variables, which XLA updates in place."""
+        for start, saved in zip(self.starts, self.saved):
+            variable = _scratch(saved.shape.as_list(), saved.dtype)
+            start.op._update_input(0, variable.read_value())
+            variable.assign(saved)
+
+
+class Recurrence:
+    """A cell unrolled over a batch of sequences, forwards and backwards in time.
+
+    Args:
+        cell: one of those in `EQUATIONS`.
+        layout: of all tensors.
+        time_steps: T, at least 1.
+
+    Attributes:
+        equations: the cell's.
+    """
+
+    def __init__(self, cell: Any, layout: Layout, time_steps: int) -> None:
+        self.layout = layout
+        self.equations = EQUATIONS[type(cell)](cell, layout)
+        self.time_steps = time_steps
+
+    def read(
+        self, kernels: Sequence[Kernel], inputs: Tensor, initial: Tensors | None
+    ) -> tuple[Tensor, Tensors, History]:
+        """Reads the sequences.
+
+        Args:
+            kernels: the cell's.
+            inputs: `[B, T, D]`.
+            initial: the state before the first time step, tensors `[B, H]`, or `None`
+                for zeros.
+
+        Returns:
+            The outputs, `[B, T, H]`; the state after the last time step; and what the
+            equations save at each time step. XLA drops of the last what nobody reads.
+        """
+        product = self._forward_product(kernels, inputs)
+        num_states = self.equations.num_states
+        starts = [
+            tf.identity(tf.zeros(self._shape_in_time(size), self.layout.dtype))
+            for size in self.equations.saved_sizes
+        ]
+
+        def step(t, *loop):
+            before, arrays = loop[:num_states], loop[num_states:]
+            state, saved = self.equations.forward(partial(product, t), before)
+            return [t + 1, *state, *_write(arrays, t + 1, saved)]
+
+        _, *loop = tf.while_loop(
+            lambda t, *_: t < self.time_steps,
+            step,
+            [
+                0,
+                *self._packed_state(initial or [None] * num_states),
+                *map(_array, starts),
+            ],
+        )
+        state = [self.layout.unpack(s) for s in loop[:num_states]]
+        history = [array.stack() for array in loop[num_states:]]
+        outputs = self.equations.state([saved[1:] for saved in history])[-1]
+        outputs = self.layout.unpack_sequence(outputs)
+        return outputs, state, History(starts, history)
+
+    def gradients(
+        self,
+        kernels: Sequence[Kernel],
+        inputs: Tensor,
+        initial: Tensors | None,
+        history: Tensors,
+        d_outputs: Tensor | None,
+        d_state: Sequence[Tensor | None],
+    ) -> Gradients:
+        """Goes backwards in time.
+
+        Args:
+            kernels, inputs, initial: as for `read`.
+            history: what `read` saved.
+            d_outputs: the loss's gradient with respect to the outputs, `None` for zero.
+            d_state: the same of the final state.
+
+        Returns:
+            The loss's gradients.
+        """
+        raise NotImplementedError
+
+    def _forward_product(self, kernels: Sequence[Kernel], inputs: Tensor) -> Callable:
+        """Makes `product(t, k, h)`, the pre-activations of kernel k at time t."""
+        raise NotImplementedError
+
+    def _backward(self, d_outputs, d_state, arrays, step):
+        """The loop backwards.
+
+        `step(t, d_state, arrays)` gets the gradient of the state after time step t; it
+        returns that of the state before, and the arrays.
+        """
+        num_states = self.equations.num_states
+        if d_outputs is not None:
+            d_outputs = self.layout.pack_sequence(d_outputs)
+
+        def whole_step(t, *loop):
+            *d_state, d_output = loop[:num_states]
+            if d_outputs is not None:
+                d_output += tf.gather(d_outputs, t)
+            d_state, arrays = step(t, [*d_state, d_output], loop[num_states:])
+            return [t - 1, *d_state, *arrays]
+
+        _, *loop = tf.while_loop(
+            lambda t, *_: t >= 0,
+            whole_step,
+            [self.time_steps - 1, *self._packed_state(d_state), *arrays],
+        )
+        d_state, arrays = loop[:num_states], loop[num_states:]
+        return [self.layout.unpack(d) for d in d_state], arrays
+
+    def _before(self, history, initial, t):
+        """The state before time step t."""
+        state = self.equations.state(_read(history, t))
+        if initial is None:
+            return state
+        is_first = tf.equal(t, 0)
+        return [
+            tf.where(is_first, self.layout.pack(i), s) for i, s in zip(initial, state)
+        ]
+
+    def _packed_state(self, state):
+        """A state in the layout; `None` stands for zeros."""
+        zeros = tf.zeros(self.layout.shape(), self.layout.dtype)
+        return [zeros if s is None else self.layout.pack(s) for s in state]
+
+    def _shape_in_time(self, num_gates):
+        """The shape of what is kept of each time step, and of the initial state."""
+        return [self.time_steps + 1, *self.layout.shape(num_gates)]
+
+
+class Hoisted(Recurrence):
+    """For short sequences; see above.
+
+    The loops have a handful of operations per time step. That matters twice: each one
+    costs a fraction of a microsecond, and XLA runs a loop body of up to eight in order,
+    a longer one through a scheduler that costs more than small operations take.
+    """
+
+    def _forward_product(self, kernels, inputs):
+        inputs = _flat(self.layout.pack_sequence(inputs))
+        of_inputs = [
+            tf.reshape(
+                tf.matmul(inputs, kernel.of_inputs),
+                [self.time_steps, self.layout.batch_size, -1],
+            )
+            for kernel in kernels
+        ]
+
+        def product(t, k, h):
+            of_units = tf.matmul(h, kernels[k].of_units) + kernels[k].bias
+            return tf.gather(of_inputs[k], t) + of_units
+
+        return product
+
+    def gradients(self, kernels, inputs, initial, history, d_outputs, d_state):
+        sizes = [
+            self.layout.block_sizes(num) for num in self.equations.gates_per_kernel
+        ]
+        variables = [
+            _scratch(self._shape_in_time(size), self.layout.dtype)
+            for size in tf.nest.flatten(sizes)
+        ]
+        coefficients = self._coefficients(history, initial)
+        product = self._backward_product(kernels)
+
+        def step(t, d_state, arrays):
+            d_state, dz = self.equations.backward(product, coefficients(t), d_state)
+            return d_state, _write(arrays, t, tf.nest.flatten(dz))
+
+        d_initial, arrays = self._backward(
+            d_outputs, d_state, [_array(v.read_value()) for v in variables], step
+        )
+        # All arrays have one time step more than the sequence, as the history has. At
+        # the last one dz is zero, so what it is multiplied with does not matter, and
+        # no array has to be cut, which would copy it.
+        arrays = [_flat(array) for array in _assign(variables, arrays)]
+        dz = tf.nest.pack_sequence_as(sizes, arrays)
+        inputs = _with_last_step(self.layout.pack_sequence(inputs))
+        saved = [_with_last_step(array[1:]) for array in history]
+        operands = self.equations.operands(saved, self._all_before(history, initial))
+        of_weights, of_inputs = [], []
+        for kernel, operand, blocks in zip(kernels, operands, dz):
+            read = _flat(tf.concat([inputs, operand], 2))
+            products = [tf.matmul(read, block, transpose_a=True) for block in blocks]
+            sums = [tf.reduce_sum(block, 0) for block in blocks]
+            of_weights += [tf.concat(products, 1), tf.concat(sums, 0)]
+            of_inputs += [
+                tf.matmul(block, w, transpose_b=True)
+                for block, w in zip(blocks, tf.split(kernel.of_inputs, len(blocks), 1))
+            ]
+        d_inputs = tf.reshape(tf.add_n(of_inputs), inputs.shape)[:-1]
+        return Gradients(self.layout.unpack_sequence(d_inputs), d_initial, of_weights)
+
+    def _coefficients(self, history, initial):
+        """Makes the function of time that gives the backward pass its coefficients.
+
+        Large ones are computed where they are used, small ones for all times at once.
+        """
+        equations = self.equations
+        if self.layout.has_blocks:
+            return lambda t: equations.coefficients(
+                _read(history, t + 1), self._before(history, initial, t)
+            )
+        before = [array[:-1] for array in self._all_before(history, initial)]
+        hoisted = equations.coefficients([array[1:] for array in history], before)
+        return lambda t: _read(hoisted, t)
+
+    def _all_before(self, history, initial):
+        """The state before each time step, and that after the last."""
+        states = self.equations.state(history)
+        if initial is None:
+            return states
+        return [tf.concat([i[None], s[1:]], 0) for i, s in zip(initial, states)]
+
+    def _backward_product(self, kernels):
+        """Makes `product(k, dz)`, the gradient of kernel k's operand."""
+        transposed = []
+        for kernel, num_gates in zip(kernels, self.equations.gates_per_kernel):
+            num_blocks = len(self.layout.block_sizes(num_gates))
+            blocks = tf.split(kernel.of_units, num_blocks, 1)
+            transposed.append([tf.transpose(block) for block in blocks])
+        return lambda k, dz: tf.add_n(
+            [tf.matmul(block, w) for block, w in zip(dz, transposed[k])]
+        )
+
+
+class Streamed(Recurrence):
+    """For long sequences; see above."""
+
+    def _inputs_and_one(self, inputs):
+        """`[T, D + 1, B]`: the inputs, and ones by which the biases are multiplied."""
+        inputs = self.layout.pack_sequence(inputs)
+        ones = tf.ones_like(inputs[:, :1])
+        return tf.concat([inputs, ones], 1)
+
+    def _forward_product(self, kernels, inputs):
+        inputs = self._inputs_and_one(inputs)
+        of_units = [tf.transpose(kernel.of_units) for kernel in kernels]
+        of_inputs = [
+            tf.transpose(tf.concat([kernel.of_inputs, kernel.bias[None]], 0))
+            for kernel in kernels
+        ]
+
+        def product(t, k, h):
+            from_inputs = tf.matmul(of_inputs[k], tf.gather(inputs, t))
+            return tf.matmul(of_units[k], h) + from_inputs
+
+        return product
+
+    def gradients(self, kernels, inputs, initial, history, d_outputs, d_state):
+        layout, input_size = self.layout, inputs.shape[2]
+        inputs = self._inputs_and_one(inputs)
+        num_gates = self.equations.gates_per_kernel
+        of_inputs, of_units = (
+            [tf.split(kernel[i], n, 1) for kernel, n in zip(kernels, num_gates)]
+            for i in (0, 1)
+        )
+
+        def step(t, d_state, arrays):
+            *sums, d_inputs = arrays
+            saved = _read(history, t + 1)
+            before = self._before(history, initial, t)
+            coefficients = self.equations.coefficients(saved, before)
+            d_before, dz = self.equations.backward(
+                lambda k, dz: _product(of_units[k], dz), coefficients, d_state
+            )
+            operands = self.equations.operands(saved, before)
+            terms = [
+                tf.matmul(d, factor, transpose_b=True)
+                for operand, ds in zip(operands, dz)
+                for d in ds
+                for factor in (tf.gather(inputs, t), operand)
+            ]
+            d_input = _product(sum(of_inputs, []), sum(dz, []))
+            sums = [total + term for total, term in zip(sums, terms)]
+            return d_before, [*sums, d_inputs.write(t, d_input)]
+
+        sums = [
+            tf.zeros([layout.num_units, num_columns], layout.dtype)
+            for _ in range(sum(num_gates))
+            for num_columns in (input_size + 1, layout.num_units)
+        ]
+        d_inputs = tf.TensorArray(
+            layout.dtype, self.time_steps, element_shape=[input_size, layout.batch_size]
+        )
+        d_initial, (*sums, d_inputs) = self._backward(
+            d_outputs, d_state, [*sums, d_inputs], step
+        )
+        # Of each gate, [H, D + 1] and [H, H]; the bias is read with the inputs.
+        pairs = iter(zip(sums[::2], sums[1::2]))
+        of_weights = []
+        for num in num_gates:
+            with_bias, of_operand = zip(*itertools.islice(pairs, num))
+            with_bias = tf.transpose(tf.concat(with_bias, 0))
+            of_operand = tf.transpose(tf.concat(of_operand, 0))
+            of_weights += [tf.concat([with_bias[:-1], of_operand], 0), with_bias[-1]]
+        d_inputs = layout.unpack_sequence(d_inputs.stack())
+        return Gradients(d_inputs, d_initial, of_weights)
+
+
+def make_recurrence(
+    cell: Any, time_steps: int, batch_size: int, input_size: int, dtype: Any
+) -> Recurrence:
+    """Chooses the kind of recurrence for its sizes."""
+    num_units = cell.num_units
+    num_gates = sum(EQUATIONS[type(cell)].gates_per_kernel)
+    if time_steps * batch_size * num_gates * num_units > MAX_HOISTED:
+        layout = Layout(num_units, batch_size, dtype, True, True)
+        return Streamed(cell, layout, time_steps)
+    has_blocks = batch_size * num_units >= MIN_BLOCK
+    layout = Layout(num_units, batch_size, dtype, False, has_blocks)
+    return Hoisted(cell, layout, time_steps)
+
+
+def recur(
+    cell: Any, weights: Tensors, inputs: Tensor, initial: Tensors | None
+) -> tuple[Tensor, Tensors]:
+    """Reads sequences; differentiable with respect to all arguments but the cell.
+
+    Args:
+        cell: one of those in `EQUATIONS`.
+        weights: the cell's, kernels and biases in turn, as cells.py shapes them.
+        inputs: `[B, T, D]`, of static shape.
+        initial: the state before the first time step, tensors `[B, H]`, or `None` for
+            zeros.
+
+    Returns:
+        The outputs, `[B, T, H]`, and the state after the last time step.
+    """
+    batch_size, time_steps, input_size = inputs.shape.as_list()
+    recurrence = make_recurrence(cell, time_steps, batch_size, input_size, inputs.dtype)
+    num_initial = 0 if initial is None else len(initial)
+
+    @tf.custom_gradient
+    def read(inputs, *tensors):
+        initial, weights = tensors[:num_initial] or None, tensors[num_initial:]
+        kernels = [
+            Kernel(kernel[:input_size], kernel[input_size:], bias)
+            for kernel, bias in zip(weights[::2], weights[1::2])
+        ]
+        outputs, state, history = recurrence.read(kernels, inputs, initial)
+
+        def gradients(d_outputs, *d_state):
+            if outputs.graph is tf.get_default_graph():
+                history.keep_in_place()
+            found = recurrence.gradients(
+                kernels,
+                inputs,
+                initial,
+                history.saved,
+                _none_if_zero(d_outputs),
+                [_none_if_zero(d) for d in d_state],
+            )
+            return [found.inputs, *found.state[:num_initial], *found.weights]
+
+        return [outputs, *state], gradients
+
+    outputs, *state = read(inputs, *(initial or []), *weights)
+    return outputs, state
+
+
+def _product(matrices, vectors):
+    """The sum of the products of each matrix with its vectors, the columns."""
+    return tf.add_n([tf.matmul(m, v) for m, v in zip(matrices, vectors)])
+
+
+def _none_if_zero(gradient):
+    """A gradient, or `None` if `tf.gradients` made it up as nothing asked for one."""
+    return None if gradient.op.type == "ZerosLike" else gradient
+
+
+def _flat(sequence):
+    """Merges time and batch, the first two axes."""
+    return tf.reshape(sequence, [-1, sequence.shape[2]])
+
+
+def _with_last_step(sequence):
+    """A sequence with a time step of zeros at its end."""
+    return tf.pad(sequence, [[0, 1], [0, 0], [0, 0]])
+
+
+def _array(tensor):
+    """A tensor as a `TensorArray` over its first axis, not copied."""
+    shape = tensor.shape.as_list()
+    array = tf.TensorArray(tensor.dtype, shape[0], element_shape=shape[1:])
+    return array.unstack(tensor)
+
+
+def _scratch(shape, dtype):
+    """A variable, zero at the beginning, that no checkpoint holds."""
+    with tf.init_scope():  # variables are made outside of functions
+        return tf.Variable(
+            lambda: tf.zeros(shape, dtype),
+            trainable=False,
+            collections=[tf.GraphKeys.LOCAL_VARIABLES],
+            use_resource=True,
+            name="scratch",
+        )
+
+
+def _read(arrays, t):
+    """The values of one time step, in the structure of the arrays."""
+    return tf.nest.map_structure(lambda array: tf.gather(array, t), arrays)
+
+
+def _write(arrays, t, values):
+    """Writes the values of one time step."""
+    return [array.write(t, value) for array, value in zip(arrays, values)]
+
+
+def _assign(variables, arrays):
+    """Assigns `TensorArray`s to variables; returns them as tensors."""
+    tensors = [array.stack() for array in arrays]
+    for variable, tensor in zip(variables, tensors):
+        variable.assign(tensor)
+    return tensors

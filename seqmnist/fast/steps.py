@@ -1,0 +1,279 @@
+"""Updates and evaluations that XLA compiles, in batches of static size."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Sequence
+
+import numpy as np
+
+from seqmnist import mnist
+from seqmnist import tf1 as tf
+from seqmnist.batches import Batch
+from seqmnist.classifier import Classifier
+from seqmnist.cores import num_cores
+from seqmnist.distributed.workers import OneWorker
+from seqmnist.noise import Noise
+from seqmnist.rnn import slow_recurrences
+from seqmnist.steps import PlainSteps, Update, plain_steps
+
+# A part of a batch with fewer values per time step is not worth a core of its own.
+MIN_PART = 4_000
+
+# Floating-point operations after which a Session.run returns: some 20 milliseconds of
+# one core, against the 0.2 that it costs.
+RUN_OPERATIONS = 3e9
+MAX_UPDATES = 20
+
+
+# What TensorFlow raises of a network that it can run, but not trace or compile.
+NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
+UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
+
+
+class CannotCompile(Exception):
+    """The steps cannot be compiled; says why."""
+
+
+class CompiledSteps(PlainSteps):
+    """Trains and evaluates with traces of the network that XLA compiles.
+
+    A large batch is split over the cores, and the gradients of its parts are added. A
+    small one is computed in one piece, and the whole update is compiled, with several
+    updates to a call. Batches of another size than the usual one are evaluated plainly.
+
+    Args:
+        classifier: the `Classifier`.
+        workers: who make the updates together.
+
+    Attributes:
+        max_updates, session_config, description: as for `PlainSteps`.
+        slow_recurrences: why some recurrences of the network are not fast ones, or "".
+
+    Raises:
+        CannotCompile: this TensorFlow cannot compile, or not this network.
+    """
+
+    def __init__(self, classifier: Classifier, workers: OneWorker) -> None:
+        _check_compiler()
+        self.classifier = classifier
+        self.workers = workers
+        # One thread per core between operations, none within: the parts fill the cores.
+        self.session_config = tf.ConfigProto(
+            intra_op_parallelism_threads=1, inter_op_parallelism_threads=num_cores()
+        )
+        config = classifier.config
+        self.max_updates = 1  # with several workers, each waits for the others
+        if workers.size == 1:
+            self.max_updates = _updates_per_call(classifier)
+        share = workers.share(config.batch_size)
+        self._first = share.start
+        self._part_sizes = _part_sizes(share.stop - share.start, config.units)
+        self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, config.units)
+        self._slow: set[str] = set()
+        try:
+            with classifier.graph.as_default(), tf.name_scope("fast"):
+                self._build_update()
+                self._build_evaluation()
+                self._initializer = tf.local_variables_initializer()
+        except NOT_TRACED as error:
+            raise CannotCompile(f"TensorFlow cannot compile it: {_first_line(error)}")
+        self.slow_recurrences = "; ".join(sorted(self._slow))
+        images = " + ".join(map(str, self._part_sizes))
+        plural = "" if self.max_updates == 1 else "s"
+        kind = "compiled" if self._slow else "fast"
+        reason = f"{self.slow_recurrences}; " if self._slow else ""
+        self.description = (
+            f"{kind} ({reason}{images} images, {self.max_updates} update{plural} per "
+            "call)"
+        )
+
+    def initialize(self, session: Any) -> PlainSteps:
+        """Prepares what is not a part of the classifier, and compiles the update.
+
+        Returns:
+            The steps; plain ones if XLA cannot compile them.
+
+        Raises:
+            UserError: compiled ones are asked for.
+        """
+        session.run(self._initializer)
+        try:
+            session.run(self._trial)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            found = UNSUPPORTED_OPERATION.search(error.message)
+            reason = found.group(1) if found else _first_line(error.message)
+            return plain_steps(
+                self.classifier, self.workers, f"XLA cannot compile {reason}"
+            )
+        return self
+
+    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
+        images = _filled(np.stack([b.images for b in batches]), self.max_updates)
+        labels = _filled(np.stack([b.labels for b in batches]), self.max_updates)
+        feed = {
+            self._images: images,
+            self._labels: labels,
+            self._num_updates: len(batches),
+        }
+        values = self.workers.run(session, self._updates, feed)
+        return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
+
+    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
+        if len(batch.labels) != sum(self._evaluation_sizes):
+            return super().evaluate(session, batch)
+        feed = {
+            self._evaluation_images: batch.images,
+            self._evaluation_labels: batch.labels,
+        }
+        return tuple(session.run(self._evaluation, feed))
+
+    def _build_update(self):
+        """Builds the graph of up to `max_updates` updates."""
+        sizes = self._part_sizes
+        shape = [self.max_updates, sum(sizes)]
+        self._images = tf.placeholder(tf.uint8, [*shape, *mnist.IMAGE_SHAPE], "images")
+        self._labels = tf.placeholder(tf.int32, shape, "labels")
+        self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
+        is_shared = self.workers.size > 1
+        is_whole = len(sizes) == 1 and not is_shared
+        starts = np.cumsum([self._first, *sizes[:-1]])
+        parts = [self._make_part(*part) for part in zip(sizes, starts.tolist())]
+        apply = self._apply
+        if not is_whole:
+            parts, apply = map(_compiled, parts), _compiled(apply)
+        parts = list(parts)
+
+        def compute(images, labels):
+            step = self.classifier.optimizer.global_step.read_value()
+            images, labels = tf.split(images, sizes), tf.split(labels, sizes)
+            values = [part(*args, step) for part, *args in zip(parts, images, labels)]
+            return [_add(terms) for terms in zip(*values)]
+
+        if is_shared:
+            loss, correct, *gradients = compute(self._images[0], self._labels[0])
+            terms = [loss, tf.cast(correct, tf.float32), *gradients]
+            values = apply(*self.workers.all_reduce(terms))
+            self._updates = [tf.expand_dims(value, 0) for value in values]
+            self._trial = compute(*_zeros(self._images[0], self._labels[0]))
+            return
+
+        def updates(images, labels, num_updates):
+            def step(k, *arrays):
+                values = apply(*compute(tf.gather(images, k), tf.gather(labels, k)))
+                return [k + 1, *[a.write(k, v) for a, v in zip(arrays, values)]]
+
+            arrays = [
+                tf.TensorArray(dtype, self.max_updates, element_shape=[])
+                for dtype in (tf.float32, tf.int32, tf.float32, tf.float32)
+            ]
+            _, *arrays = tf.while_loop(
+                lambda k, *_: k < num_updates, step, [0, *arrays], parallel_iterations=1
+            )
+            return [array.stack() for array in arrays]
+
+        compiled = tf.function(updates, jit_compile=is_whole, autograph=False)
+        self._updates = compiled(self._images, self._labels, self._num_updates)
+        # Changes nothing, and shows whether all of it can be compiled.
+        if is_whole:
+            self._trial = compiled(*_zeros(self._images, self._labels), 0)
+        else:
+            self._trial = compute(*_zeros(self._images[0], self._labels[0]))
+
+    def _make_part(self, size, first):
+        """Makes the function that computes a part's share of loss and gradients."""
+        classifier = self.classifier
+        config = classifier.config
+
+        def part(images, labels, step):
+            noise = Noise(config.seed, step, config.batch_size, first)
+            trace = classifier.trace(images, labels, noise)
+            self._slow.update(slow_recurrences())
+            # The mean over a part counts in the mean over the batch by its size.
+            loss = trace.loss * (size / config.batch_size)
+            gradients = tf.gradients(loss, classifier.optimizer.weights)
+            return [loss, trace.correct_count, *gradients]
+
+        return part
+
+    def _apply(self, loss, correct, *gradients):
+        """Makes the update; returns what `Update` tells of it."""
+        step = self.classifier.optimizer.apply(gradients)
+        with tf.control_dependencies([step.train_op]):
+            values = (loss, correct, step.learning_rate, step.gradient_norm)
+            return [tf.identity(value) for value in values]
+
+    def _build_evaluation(self):
+        """Builds the graph that evaluates a batch."""
+        sizes = self._evaluation_sizes
+        num_images = sum(sizes)
+        shape = [num_images, *mnist.IMAGE_SHAPE]
+        self._evaluation_images = tf.placeholder(tf.uint8, shape, "images")
+        self._evaluation_labels = tf.placeholder(tf.int32, [num_images], "labels")
+
+        def part(images, labels):
+            trace = self.classifier.trace(images, labels)
+            weight = images.shape.as_list()[0] / num_images
+            return trace.loss * weight, trace.correct_count, trace.logits
+
+        compiled = _compiled(part)
+        images = tf.split(self._evaluation_images, sizes)
+        labels = tf.split(self._evaluation_labels, sizes)
+        losses, correct, logits = zip(*map(compiled, images, labels))
+        self._evaluation = [_add(losses), _add(correct), tf.concat(logits, 0)]
+
+
+def _check_compiler() -> None:
+    """Raises `CannotCompile` where no function can be compiled."""
+    if int(tf.VERSION.split(".")[0]) < 2:
+        raise CannotCompile(f"TensorFlow {tf.VERSION} does not compile functions")
+    try:
+        with tf.Graph().as_default(), tf.Session() as session:
+            session.run(_compiled(tf.tanh)(tf.zeros([])))
+    except tf.errors.OpError as error:
+        raise CannotCompile(f"XLA cannot compile here: {_first_line(error.message)}")
+
+
+def _updates_per_call(classifier: Classifier) -> int:
+    """The number of updates that take about as long as `RUN_OPERATIONS`."""
+    weights = classifier.optimizer.weights
+    num_values = sum(weight.shape.num_elements() for weight in weights)
+    time_steps = classifier.training.inputs.shape.as_list()[1]
+    # Two operations per multiply-add, forwards and twice that backwards.
+    operations = 3 * 2 * num_values * time_steps * classifier.config.batch_size
+    return int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
+
+
+def _part_sizes(batch_size: int, num_units: int) -> list[int]:
+    """Splits a batch over the cores, as evenly as possible."""
+    most = min(num_cores(), batch_size, batch_size * num_units // MIN_PART)
+    num_parts = max(1, most)
+    return [(batch_size + i) // num_parts for i in reversed(range(num_parts))]
+
+
+def _compiled(function):
+    """The function as XLA compiles it."""
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def _zeros(*tensors):
+    """Tensors of zeros, of the shapes and types of others."""
+    return [tf.zeros(tensor.shape, tensor.dtype) for tensor in tensors]
+
+
+def _first_line(message):
+    """A message's first line, without what nobody wants to read in it."""
+    return str(message).splitlines()[0][:100]
+
+
+def _filled(array, length):
+    """The array, filled up with zeros to this length."""
+    if len(array) == length:
+        return array
+    filler = np.zeros([length - len(array), *array.shape[1:]], array.dtype)
+    return np.concatenate([array, filler])
+
+
+def _add(terms):
+    """The sum of one term or more."""
+    return terms[0] if len(terms) == 1 else tf.add_n(list(terms))

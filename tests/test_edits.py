@@ -1,0 +1,235 @@
+"""What a script says is what trains: edits of a script act on both paths alike.
+
+Each edit changes lines of train_lstm.py, as somebody with an editor would. Then both
+paths train, evaluate and export the edited network.
+"""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+from scripts import classifier_of
+
+import predict
+import train_lstm
+from seqmnist import mnist
+from seqmnist import tf1 as tf
+from seqmnist.batches import evaluation_batches, training_batches
+from seqmnist.predicting.export import export
+from seqmnist.reading import softmax
+from seqmnist.steps import make_steps
+
+OPTIONS = [
+    *("--view", "rows", "--units", "6", "--batch-size", "12", "--seed", "3"),
+    *("--learning-rate", "0.01", "--evaluation-batch-size", "50"),
+]
+NUM_STEPS = 30
+
+RECURRENCE = "outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)"
+LOGITS = "readout(cell.last_output(final_state))"
+LOSS = "return mean_cross_entropy(labels, outputs.logits)"
+ADAM = "return tf.train.AdamOptimizer(learning_rate)"
+
+TWO_DIRECTIONS = f"""
+        {RECURRENCE}
+        with tf.variable_scope("back"):
+            back, _ = dynamic_rnn(
+                LSTMCell(config.units), tf.reverse(inputs, [1]), dtype=tf.float32
+            )
+        outputs = tf.concat([outputs, tf.reverse(back, [1])], 2)
+"""
+MINIMAL_GATED_UNIT = """
+class MinimalGatedUnit(RecurrentCell):
+    def __call__(self, inputs, state, scope=None):
+        with self._scope(scope):
+            size = inputs.shape.as_list()[1]
+            (of_gate, of_candidate) = [
+                self._kernel_and_bias(size, inputs.dtype, 1, prefix)
+                for prefix in ("gate/", "candidate/")
+            ]
+            f = tf.sigmoid(tf.matmul(tf.concat([inputs, state], 1), of_gate[0]))
+            read = tf.concat([inputs, f * state], 1)
+            candidate = tf.tanh(tf.matmul(read, of_candidate[0]) + of_candidate[1])
+        output = (1 - f) * state + f * candidate
+        return output, output
+"""
+
+# name -> lines of train_lstm.py and what takes their place
+EDITS = {
+    "mean of the outputs over time": [(LOGITS, "readout(tf.reduce_mean(outputs, 1))")],
+    "three time steps": [
+        (LOGITS, "readout(tf.concat([outputs[:, t] for t in (9, 18, 27)], 1))"),
+        ("readout(outputs)", "tf.stack([logits] * 28, 1)"),
+    ],
+    "label smoothing": [
+        (
+            LOSS,
+            "return tf.losses.softmax_cross_entropy("
+            "tf.one_hot(labels, 10), outputs.logits, label_smoothing=0.1)",
+        ),
+    ],
+    "a loss at every time step": [
+        (
+            LOSS,
+            "flat = tf.reshape(outputs.logits_per_step, [-1, 10]); "
+            "return mean_cross_entropy(labels, outputs.logits) + 0.3 * "
+            "mean_cross_entropy(tf.repeat(labels, 28), flat)",
+        ),
+    ],
+    "a projection of the inputs": [
+        (
+            RECURRENCE,
+            'projection = tf.get_variable("projection", [28, 9]); '
+            "outputs, final_state = dynamic_rnn("
+            "cell, tf.tanh(tf.tensordot(inputs, projection, 1)), dtype=tf.float32)",
+        )
+    ],
+    "two directions": [
+        (RECURRENCE, TWO_DIRECTIONS.strip()),
+        (LOGITS, "readout(tf.concat([outputs[:, -1, :6], outputs[:, 0, 6:]], 1))"),
+    ],
+    "two layers with something between": [
+        (
+            RECURRENCE,
+            RECURRENCE
+            + "\n        between = tf.nn.relu(outputs) - 0.1"
+            + "\n        outputs, final_state = dynamic_rnn("
+            + "LSTMCell(4), between, dtype=tf.float32, scope='upper')",
+        )
+    ],
+    "L2 of one kernel": [
+        (
+            LOSS,
+            "kernel, = [v for v in tf.trainable_variables() "
+            'if v.op.name == "dense/kernel"]; '
+            "return mean_cross_entropy(labels, outputs.logits) + "
+            "0.5 * tf.nn.l2_loss(kernel)",
+        )
+    ],
+    "a frozen kernel": [
+        (
+            RECURRENCE,
+            'with tf.variable_scope("", custom_getter=lambda getter, name, *args, '
+            '**kwargs: getter(name, *args, **dict(kwargs, trainable="kernel" not in '
+            f"name))):\n            {RECURRENCE}",
+        )
+    ],
+    "a cell of one's own": [
+        ("def network(", MINIMAL_GATED_UNIT + "\n\ndef network("),
+        (
+            "cell = stack(cells)",
+            'cell = MinimalGatedUnit(config.units, "minimal_gated_unit")',
+        ),
+    ],
+    "another optimizer": [
+        (ADAM, "return tf.train.MomentumOptimizer(learning_rate, 0.9)")
+    ],
+}
+
+
+def edited(edits):
+    """train_lstm.py as a module, with some lines changed."""
+    with open(train_lstm.__file__) as file:
+        source = file.read()
+    source = source.replace("import LSTMCell,", "import LSTMCell, RecurrentCell,")
+    for old, new in edits:
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    module = types.ModuleType("train_lstm")
+    exec(compile(source, "train_lstm.py", "exec"), module.__dict__)
+    return module
+
+
+class Run:
+    """A script's network in a session, trained along one path."""
+
+    def __init__(self, script, recurrence, parse, small_data, *more):
+        config = parse(script, [*OPTIONS, *more, "--recurrence", recurrence])
+        self.classifier = classifier_of(script, config)
+        steps = make_steps(self.classifier, config)
+        self.session = tf.Session(
+            graph=self.classifier.graph, config=steps.session_config
+        )
+        self.session.run(self.classifier.init_op)
+        self.steps = steps.initialize(self.session)
+        self.splits = mnist.load_splits(small_data, 20)
+
+    def weights(self):
+        variables = self.classifier.graph.get_collection(
+            tf.GraphKeys.TRAINABLE_VARIABLES
+        )
+        values = self.session.run(variables)
+        return {v.op.name: value for v, value in zip(variables, values)}
+
+    def train(self, num_steps):
+        """The losses of some updates."""
+        size = self.classifier.config.batch_size
+        batches = list(training_batches(self.splits.train, size, 0, num_steps))
+        losses = []
+        while batches:
+            count = self.steps.max_updates
+            updates = self.steps.update(self.session, batches[:count])
+            losses += [update.loss for update in updates]
+            batches = batches[count:]
+        return losses
+
+    def evaluate(self):
+        """Loss, count and logits of each batch of the test split; the last is short."""
+        batches = evaluation_batches(self.splits.test, 50)
+        return [self.steps.evaluate(self.session, batch) for batch in batches]
+
+    def predict(self):
+        """The logits that predict.py finds for the test split."""
+        images = self.splits.test.images
+        return predict.run_network(self.classifier, self.session, images, 50, False)
+
+
+SGD = [(ADAM, "return tf.train.GradientDescentOptimizer(1.0)")]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_trains_as_written_on_both_paths(
+    edit, parse, small_data, tmp_path, monkeypatch
+):
+    script = edited(EDITS[edit])
+    monkeypatch.setitem(sys.modules, "train_lstm", script)
+    runs = [Run(script, path, parse, small_data) for path in ("auto", "plain")]
+    losses = [run.train(NUM_STEPS) for run in runs]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    for found, expected in zip(*(run.evaluate() for run in runs)):
+        assert found[0] == pytest.approx(expected[0], rel=1e-3)
+        np.testing.assert_allclose(found[2], expected[2], rtol=1e-2, atol=1e-3)
+    fast = runs[0]
+    logits = np.concatenate([logits for _, _, logits in fast.evaluate()])
+    np.testing.assert_allclose(fast.predict(), logits, rtol=1e-4, atol=1e-5)
+    export(fast.classifier, fast.session, str(tmp_path / "model"))
+    with tf.Session(graph=tf.Graph()) as session:
+        loaded = tf.saved_model.load(session, ["serve"], str(tmp_path / "model"))
+        signature = loaded.signature_def["serving_default"]
+        probabilities = session.run(
+            signature.outputs["probabilities"].name,
+            {signature.inputs["images"].name: fast.splits.test.images},
+        )
+    np.testing.assert_allclose(probabilities, softmax(logits), atol=1e-5)
+
+
+@pytest.mark.parametrize("edit", [edit for edit in EDITS if "optimizer" not in edit])
+def test_the_gradients_of_an_edit_are_those_of_the_plain_path(edit, parse, small_data):
+    """One update of gradient descent, of learning rate 1, in two parts or in one."""
+    if tf.VERSION.startswith("1."):
+        pytest.skip("there is one path only")
+    script = edited([*EDITS[edit], *SGD])
+    changes = []
+    for path in ("auto", "plain"):
+        run = Run(script, path, parse, small_data, "--learning-rate", "1")
+        before = run.weights()
+        run.train(1)
+        after = run.weights()
+        changes.append({name: after[name] - before[name] for name in before})
+    assert changes[0].keys() == changes[1].keys()
+    for name, expected in changes[1].items():
+        difference = np.abs(changes[0][name] - expected).max()
+        # The change of a weight near 1 is rounded by 6e-8.
+        assert difference <= 1e-5 * np.abs(expected).max() + 1.2e-7, name
