@@ -8,7 +8,7 @@ Imports point one way, from the scripts down:
     train_*.py -> sequences, cells, classifier                (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
     training -> follower -> network, trainer
-    training, steps, network -> distributed                   (several workers)
+    steps, network -> one_worker <- distributed <- training   (several workers)
     compare.py -> comparing, predict.py -> predicting, launch.py -> launching
     training   -> plan, batches -> mnist -> idx               (NumPy only)
     everything -> errors, paths; what needs TensorFlow -> tf1

@@ -10,9 +10,9 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Variables
-from seqmnist.distributed.workers import OneWorker
 from seqmnist.graph_view import readable
 from seqmnist.initial_weights import load_weights
+from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
 from seqmnist.steps import make_steps
 from seqmnist.summaries import Histograms

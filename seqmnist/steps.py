@@ -23,8 +23,8 @@ from seqmnist.classifier import (
     scale_pixels,
 )
 from seqmnist.cores import num_cores
-from seqmnist.distributed.workers import OneWorker
 from seqmnist.errors import UserError
+from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import apply_gradients
 from seqmnist.recurrence import has_equations, make_recurrence
 from seqmnist.sequences import VIEWS, as_sequences

@@ -15,11 +15,11 @@ from tqdm import tqdm
 from seqmnist import options
 from seqmnist.batches import Batch, evaluation_batches, training_batches
 from seqmnist.checkpoints import Checkpoint, Checkpoints
-from seqmnist.distributed.workers import OneWorker
 from seqmnist.errors import Diverged
 from seqmnist.illustrations import Illustrator
 from seqmnist.mnist import NUM_CLASSES, Split, Splits
 from seqmnist.network import Network
+from seqmnist.one_worker import OneWorker
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
 from seqmnist.run_log import RunLog

@@ -15,7 +15,7 @@ from seqmnist import figures, options
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.distributed.cluster import Cluster, code_digest, read_cluster
-from seqmnist.distributed.workers import OneWorker, Workers
+from seqmnist.distributed.workers import Workers
 from seqmnist.errors import (
     CannotWrite,
     Diverged,
@@ -27,6 +27,7 @@ from seqmnist.follower import follow
 from seqmnist.initial_weights import check_path
 from seqmnist.mnist import Splits
 from seqmnist.network import Network
+from seqmnist.one_worker import OneWorker
 from seqmnist.paths import shown
 from seqmnist.plan import Plan, make_plan, planned
 from seqmnist.progress import Progress
