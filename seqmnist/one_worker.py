@@ -22,7 +22,8 @@ class OneWorker:
     Attributes:
         size: how many workers there are.
         index: which of them this is.
-        first_step: updates done before, which the chief tells the others.
+        first_step: updates done before the run went on; the chief's is to be set before
+            there is a session, in which it tells it to the others.
     """
 
     size = 1
@@ -31,6 +32,12 @@ class OneWorker:
 
     def __init__(self) -> None:
         self._signals: StopSignals | None = None
+
+    def __enter__(self) -> OneWorker:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        """Lets the other workers go."""
 
     @property
     def stop_number(self) -> int | None:
