@@ -21,8 +21,8 @@ sys.path.insert(0, PROJECT_DIR)
 
 from seqmnist.illustrations import Illustrator  # noqa: E402
 from seqmnist.run_log import Result  # noqa: E402
+from seqmnist.run_recorder import RunRecorder  # noqa: E402
 from seqmnist.summaries import Histograms  # noqa: E402
-from seqmnist.trainer import Trainer  # noqa: E402
 
 RUNS = {
     "train_rnn": ["--epochs", "20"],
@@ -32,7 +32,7 @@ RUNS = {
 
 # What is timed: the class and the name of the method that does it.
 METHODS = {
-    "checkpoints": (Trainer, "save"),
+    "checkpoints": (RunRecorder, "save"),
     "beginning": (Illustrator, "begin"),
     "histograms": (Illustrator, "add_histograms"),
     "pictures": (Illustrator, "add_pictures"),

@@ -2,13 +2,13 @@
 
 Imports point one way, from the scripts down:
 
-    train_*.py -> training -> trainer -> steps, checkpoints, run_log   (a run)
-                  training -> network -> initial_weights, summaries
-                  trainer  -> illustrations -> figures, reading, predictions
+    train_*.py -> training -> opening, trainer, run_recorder  (a run)
+                  trainer  -> recorder -> network -> steps, initial_weights, summaries
+                  run_recorder -> recorder, checkpoints, run_log, illustrations
+                  illustrations -> figures, reading, predictions
     train_*.py -> sequences, cells, classifier                (the parts of the graph)
     train_*.py -> options -> option_types                     (the command line)
-    training -> follower -> network, trainer
-    training, steps, network -> distributed                   (several workers)
+    steps, network -> one_worker <- distributed <- training    (several workers)
     compare.py -> comparing, predict.py -> predicting, launch.py -> launching
     training   -> plan, batches -> mnist -> idx               (NumPy only)
     everything -> errors, paths; what needs TensorFlow -> tf1

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import zlib
 from collections import namedtuple
+from typing import Any
 
 from seqmnist import mnist
 from seqmnist import tf1 as tf
@@ -68,7 +69,9 @@ class Classifier:
         self.config = config
         self.network = network
         self._loss = loss
-        self.training = self.optimizer = self.training_graph_def = None
+        self.training: Any = None
+        self.optimizer: Any = None
+        self.training_graph_def: Any = None
         with seeded_graph(config.seed) as self.graph:
             with tf.name_scope("input"):
                 self.images = tf.placeholder(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from argparse import Namespace
-from typing import Any, Callable, ContextManager
+from typing import ContextManager
 
 import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Variables
-from seqmnist.distributed.workers import OneWorker
+from seqmnist.classifier import Classifier
 from seqmnist.graph_view import readable
 from seqmnist.initial_weights import load_weights
+from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
 from seqmnist.steps import make_steps
 from seqmnist.summaries import Histograms
@@ -22,8 +22,7 @@ class Network:
     """A network in a session, with the weights that a run begins or goes on with.
 
     Args:
-        config: the run's configuration, as options.py parses it.
-        build_graph: takes the configuration, returns a `Classifier`.
+        classifier: the `Classifier`; its graph is not finalized yet.
         start: the checkpoint to go on from, or `None`.
         workers: who train it; the chief's weights are what all begin with.
         stack: closes the session in the end.
@@ -44,13 +43,12 @@ class Network:
 
     def __init__(
         self,
-        config: Namespace,
-        build_graph: Callable[[Namespace], Any],
+        classifier: Classifier,
         start: Checkpoint | None,
         workers: OneWorker,
         stack: contextlib.ExitStack,
     ) -> None:
-        self.classifier = classifier = build_graph(config)
+        self.classifier, config = classifier, classifier.config
         self.graph_def = readable(classifier.training_graph_def)
         self.workers = workers
         self.steps = make_steps(classifier, config, workers)
@@ -64,7 +62,7 @@ class Network:
         self.num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
         self.variables = Variables(classifier.graph, self.session)
         self.session.run(classifier.init_op)
-        self.steps.initialize(self.session)
+        self.steps = self.steps.initialize(self.session)
         if start is not None:
             self.variables.restore(start)
         elif config.init_checkpoint is not None and workers.index == 0:

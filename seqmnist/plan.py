@@ -54,6 +54,14 @@ class Plan(NamedTuple):
             step % self.evaluate_steps == 0 or step == self.num_steps
         )
 
+    def is_summary(self, step: int) -> bool:
+        """Whether TensorBoard gets the scalars of the update that made it `step`."""
+        return bool(self.summary_steps) and step % self.summary_steps == 0
+
+    def is_row(self, step: int) -> bool:
+        """Whether metrics.csv gets the training's figures when `step` are done."""
+        return self.is_report(step) or self.is_evaluation(step)
+
     def is_checkpoint(self, step: int, seconds: float) -> bool:
         """Whether a checkpoint is due.
 
@@ -78,6 +86,11 @@ class Plan(NamedTuple):
         """Whether the update after `step` updates is a part of the timeline."""
         first, last = self.trace
         return first <= step + 1 <= last
+
+    def position(self, step: int, seed: int) -> dict[str, int]:
+        """By what the examples after `step` updates are known, see batches.py."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        return {"seed": seed, "epoch": epoch, "batch": batch}
 
     def steps_to_pause(self, step: int) -> int:
         """Updates from `step` to whatever comes next, 1 or more.

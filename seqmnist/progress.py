@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import time
+from typing import Any, Iterator
 
 from seqmnist.tally import Tally
 
@@ -12,22 +14,47 @@ class Progress:
 
     Which examples come next follows from `step`, see batches.py.
 
+    Args:
+        step: updates done.
+        seconds: time spent in training, evaluations left out.
+
     Attributes:
         step: updates done.
-        seconds: time spent in training until the last checkpoint, evaluations left out.
+        learning_rate: of the last update; not saved.
         since_row: over the training batches since the last row of metrics.csv.
         latest: split -> its tally after this very step.
         best_step: the step with the best validation figures so far, or `None`.
         best: the tally of that step, or `None`.
     """
 
-    def __init__(self) -> None:
-        self.step = 0
-        self.seconds = 0.0
+    def __init__(self, step: int = 0, seconds: float = 0.0) -> None:
+        self.step = step
+        self.learning_rate = 0.0
         self.since_row = Tally()
         self.latest: dict[str, Tally] = {}
         self.best_step: int | None = None
         self.best: Tally | None = None
+        self._seconds = seconds
+        self._since: float | None = None  # when the clock was started, if it runs
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in training so far, evaluations left out."""
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        return self._seconds + running
+
+    def start_clock(self) -> None:
+        """From now on, time is spent in training."""
+        self._since = time.perf_counter()
+
+    @contextlib.contextmanager
+    def pausing(self) -> Iterator[None]:
+        """A block whose time is not spent in training."""
+        self._seconds, self._since = self.seconds, None
+        try:
+            yield
+        finally:
+            self.start_clock()
 
     def note_if_best(self, validation: Tally) -> bool:
         """Notes validation figures that are better than all before.
@@ -61,9 +88,7 @@ class Progress:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
         """The progress of which `state` was the state."""
-        progress = cls()
-        progress.step = state["step"]
-        progress.seconds = state["seconds"]
+        progress = cls(state["step"], state["seconds"])
         progress.since_row = Tally.from_state(state["since_row"])
         for split, tally in state["latest"].items():
             progress.latest[split] = Tally.from_state(tally)

@@ -17,8 +17,8 @@ import numpy as np
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
 from seqmnist.classifier import Classifier
-from seqmnist.distributed.workers import OneWorker
 from seqmnist.errors import UserError
+from seqmnist.one_worker import OneWorker
 
 
 class Update(NamedTuple):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from scripts import classifier_of
 import reference
+from scripts import classifier_of
 
 from seqmnist import initial_weights, optimizer
 from seqmnist import tf1 as tf

@@ -10,8 +10,8 @@ the table), and 1e-3 is allowed, as another processor sums in another order.
 
 import numpy as np
 import pytest
-from scripts import classifier_of
 import reference
+from scripts import classifier_of
 
 from seqmnist import tf1 as tf
 from seqmnist.batches import Batch

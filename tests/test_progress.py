@@ -13,8 +13,7 @@ def tally(loss, correct, count=10):
 
 
 def test_progress_goes_through_text_unchanged():
-    progress = Progress()
-    progress.step, progress.seconds = 7, 0.1 + 0.2
+    progress = Progress(step=7, seconds=0.1 + 0.2)
     progress.since_row = tally(1 / 3, 2)
     progress.since_row.add(1e-17, 3, 4)
     progress.latest = {"validation": tally(0.7, 5), "test": tally(0.1, 9)}

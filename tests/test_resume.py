@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from seqmnist import tf1 as tf
 from seqmnist import training
 from seqmnist.checkpoints import SUFFIXES, Checkpoints
 from seqmnist.run_log import Result
+from seqmnist.run_recorder import RunRecorder
 
 
 @pytest.fixture
@@ -159,20 +161,18 @@ def test_checkpoint_every_decides_how_often(every, steps, small, tmp_path):
 
 
 def test_checkpoints_may_be_made_by_the_clock(small, monkeypatch, tmp_path):
-    from seqmnist import trainer
-
     now = [0.0]
 
     def ticking():
         now[0] += 0.2
         return now[0]
 
-    monkeypatch.setattr(trainer.time, "perf_counter", ticking)
+    monkeypatch.setattr(time, "perf_counter", ticking)
     argv = [*small, "--recurrence", "plain", "--evaluate-every", "never"]
     saved = []
-    save = trainer.Trainer.save
+    save = RunRecorder.save
     monkeypatch.setattr(
-        trainer.Trainer,
+        RunRecorder,
         "save",
         lambda self: (saved.append(self.progress.step), save(self)),
     )

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scripts import classifier_of
+from scripts import classifier_of, main, run_code
 
 import train_gru_pixel
 import train_lstm
@@ -13,6 +13,7 @@ from seqmnist import mnist, trainer, training
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoints, Variables
 from seqmnist.errors import UserError
+from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
 from seqmnist.run_log import read_metrics
 from seqmnist.sequences import permutation
@@ -40,7 +41,9 @@ def run(parse, small_data, tmp_path):
             ],
         )
         splits = mnist.load_splits(config.data_dir, config.validation_size)
-        result = training.train_and_evaluate(config, splits, script.build_graph)
+        result = training.train_and_evaluate(
+            config, splits, script.network, script.loss, script.optimizer
+        )
         folder = tmp_path / config.script / result.run
         return result, config, read_metrics(folder)
 
@@ -279,6 +282,66 @@ def test_options_that_do_not_fit_the_data_leave_nothing_behind(run, tmp_path):
     with pytest.raises(UserError, match="no such checkpoint"):
         run(train_rnn, "--init-checkpoint", str(tmp_path / "none"))
     assert not list(tmp_path.iterdir())
+
+
+class NotingWorker(OneWorker):
+    """A worker on its own that notes what several would have to do together."""
+
+    def __init__(self, index):
+        super().__init__()
+        self.index, self.calls = index, []
+
+    def share(self, count):
+        return slice(0, count)
+
+    def run(self, *args):
+        self.calls.append("update")
+        return super().run(*args)
+
+    def broadcast(self, session):
+        self.calls.append("broadcast")
+
+    def gather_evaluation(self, session, tally, logits, count):
+        self.calls.append(f"evaluation of {count}")
+        return tally, logits
+
+    def barrier(self):
+        self.calls.append("barrier")
+
+
+def test_all_workers_do_the_same_and_only_the_chief_writes(
+    small, monkeypatch, capsys, tmp_path
+):
+    found = {}
+    argv = ["--evaluate-every", "6", "--report-every", "4", "--checkpoint-every", "5"]
+    for index in (1, 0):
+        assert not list(tmp_path.iterdir())
+        worker = NotingWorker(index)
+        monkeypatch.setattr(training, "_find_workers", lambda *args, w=worker: w)
+        assert main("train_rnn", [*small, *argv, "--ema-decay", "0.9"]) == 0
+        found[index] = worker.calls
+        if index:
+            assert capsys.readouterr().out == (
+                "worker 1 of 1: recurrence plain (as asked for), from step 0\n"
+                "worker 1 of 1: done after step 12\n"
+            )
+    evaluations = ["broadcast", "evaluation of 20", "broadcast", "evaluation of 130"]
+    assert found[0] == [
+        "broadcast",  # of the initial weights
+        *(["update"] * 6 + evaluations) * 2,
+        *("broadcast", "evaluation of 130", "barrier"),
+    ]
+    assert found[1] == found[0]
+
+
+def test_one_process_loads_nothing_that_is_for_several(small):
+    code = (
+        "import sys, train_rnn\n"
+        f"train_rnn.main({[*small, '--steps', '1']!r})\n"
+        "print([name for name in sys.modules if name.startswith('seqmnist.distr')])"
+    )
+    out, _ = run_code(code)
+    assert out.splitlines()[-1] == "[]"
 
 
 def test_the_graph_does_not_grow_with_the_sequence(parse):

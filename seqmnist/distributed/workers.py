@@ -1,4 +1,4 @@
-"""One worker, or several that do the same steps, each with its share of every batch.
+"""Several workers that do the same steps, each with its share of every batch.
 
 Several workers compute what one would. Each has all the weights, and computes the
 gradient of its share of the batch; one all-reduce adds up the shares, and every worker
@@ -15,17 +15,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
+from argparse import Namespace
 from typing import Any, ContextManager, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from seqmnist import options
 from seqmnist import tf1 as tf
-from seqmnist.distributed.cluster import Cluster, check_port, connection_error
+from seqmnist.distributed.cluster import (
+    Cluster,
+    check_port,
+    code_digest,
+    connection_error,
+    read_cluster,
+)
 from seqmnist.distributed.rendezvous import FACTS, Rendezvous
 from seqmnist.distributed.watchdog import Watchdog
 from seqmnist.errors import Interrupted, LostWorker, UserError, differences
 from seqmnist.mnist import NUM_CLASSES
+from seqmnist.one_worker import OneWorker
 from seqmnist.signals import StopSignals
 from seqmnist.tally import Tally
 
@@ -37,133 +47,39 @@ TALLIED = ("loss", "correct", "count")
 ENDING_SECONDS = 5.0
 
 
-class OneWorker:
-    """A process that trains on its own.
+def find_workers(config: Namespace, data_digest: str) -> OneWorker:
+    """This process as one of the workers that the variable TF_CONFIG names.
 
-    Attributes:
-        size: how many workers there are.
-        index: which of them this is.
-        first_step: updates done before, which the chief tells the others.
+    Args:
+        config: the run's configuration.
+        data_digest: of the data.
+
+    Returns:
+        A worker to be entered, as a context; `OneWorker` where TF_CONFIG names no other
+        worker.
+
+    Raises:
+        UserError: TF_CONFIG is malformed, or a batch has no image for each worker.
     """
-
-    size = 1
-    index = 0
-    first_step = 0
-
-    def __init__(self) -> None:
-        self._signals: StopSignals | None = None
-
-    @property
-    def stop_number(self) -> int | None:
-        """The signal by which this worker was told to stop, or `None`."""
-        return None if self._signals is None else self._signals.number
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether all workers stop before the next step."""
-        return self.stop_number is not None
-
-    @property
-    def description(self) -> str:
-        """For the user."""
-        return "1"
-
-    def heed(self, signals: StopSignals, advice: str) -> None:
-        """From now on, a signal stops the training.
-
-        Args:
-            signals: the signals.
-            advice: what to say to the user when another worker is lost.
-        """
-        self._signals = signals
-
-    def share(self, count: int) -> slice:
-        """Which of so many examples are this worker's; the shares are all of them."""
-        return slice(
-            count * self.index // self.size, count * (self.index + 1) // self.size
+    cluster = read_cluster(os.environ)
+    if cluster is None:
+        return OneWorker()
+    num_workers = len(cluster.addresses)
+    if config.batch_size < num_workers:
+        raise UserError(
+            f"--batch-size {config.batch_size}: each of the {num_workers} workers in "
+            f"TF_CONFIG needs an image of every batch; expected {num_workers} or more"
         )
-
-    def session(self, graph: Any, config: Any) -> Any:
-        """A session for a graph.
-
-        Args:
-            graph: the `tf.Graph`.
-            config: the `tf.ConfigProto`, or `None`.
-
-        Returns:
-            The `tf.Session`.
-
-        Raises:
-            UserError: the other workers cannot be reached, or train something else.
-        """
-        return tf.Session(graph=graph, config=config)
-
-    def all_reduce(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """Tensors of the update, added up over all workers.
-
-        Args:
-            tensors: float32 of static shapes.
-
-        Returns:
-            Tensors of the same shapes.
-        """
-        return tensors
-
-    def run(self, session: Any, fetches: Any, feed: Mapping[Any, Any]) -> Any:
-        """Runs an update.
-
-        Args:
-            session: the session.
-            fetches: the update's, made with what `all_reduce` gave.
-            feed: for the fetches.
-
-        Returns:
-            The values of the fetches.
-
-        Raises:
-            LostWorker: another worker has gone.
-        """
-        return session.run(fetches, feed)
-
-    def prepare(self, variables: Sequence[Any]) -> None:
-        """Adds the ops to the default graph that the next two methods run.
-
-        Args:
-            variables: all that the workers are to have alike.
-        """
-
-    def broadcast(self, session: Any) -> None:
-        """Sets the variables of all workers to the chief's, to the bit.
-
-        Raises:
-            LostWorker: another worker has gone.
-        """
-
-    def gather_evaluation(
-        self, session: Any, tally: Tally, logits: np.ndarray, count: int
-    ) -> tuple[Tally, np.ndarray]:
-        """Puts together what each worker found in its share of a split.
-
-        Args:
-            session: the session.
-            tally: of this worker's share.
-            logits: of its examples, float32 `[share, 10]`.
-            count: examples of the whole split.
-
-        Returns:
-            The tally of the split, and the logits of all examples.
-
-        Raises:
-            LostWorker: another worker has gone.
-        """
-        return tally, logits
-
-    def barrier(self) -> None:
-        """Waits until all have come to the end; there are no sums after it.
-
-        Who went at once could leave another one without the last part of its sum, and
-        could not be there if the chief had to be started again.
-        """
+    # TensorFlow warns of steps that ended as they should, and says of a lost worker
+    # in many lines what it raises as an error too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    facts = {
+        "TF_CONFIG's workers": cluster.addresses,
+        "code": code_digest(config.script),
+        "data": data_digest,
+        **options.shared(config),
+    }
+    return Workers(cluster, config.worker_timeout, facts)
 
 
 class Workers(OneWorker):
@@ -172,24 +88,17 @@ class Workers(OneWorker):
     Args:
         cluster: the workers.
         timeout: seconds to wait for another worker, at the start and in each step.
-        facts: what all workers must have alike, as JSON can hold it.
-        first_step: the chief's: updates done before.
+        facts: what all workers must have alike beside TensorFlow, as JSON can hold it.
     """
 
     def __init__(
-        self,
-        cluster: Cluster,
-        timeout: float,
-        facts: Mapping[str, Any],
-        first_step: int = 0,
+        self, cluster: Cluster, timeout: float, facts: Mapping[str, Any]
     ) -> None:
         super().__init__()
         self.size, self.index = len(cluster.addresses), cluster.task_index
-        self.first_step = first_step
         self._addresses = cluster.addresses
         self._timeout = timeout
-        facts = {"TF_CONFIG's workers": cluster.addresses, **facts}
-        self._facts = json.loads(json.dumps(facts))
+        self._facts = facts
         self._advice = "start all workers again"
         self._is_stopping = False
         self._rendezvous: Rendezvous | None = None
@@ -231,7 +140,11 @@ class Workers(OneWorker):
                 f"({str(error).splitlines()[0]}); give this worker another address"
             )
         self._rendezvous = Rendezvous(
-            *(self._addresses, self.index, server, self._timeout), self._watching_chief
+            addresses=self._addresses,
+            index=self.index,
+            server=server,
+            timeout=self._timeout,
+            watched=self._watching_chief,
         )
         self._compare()
         return tf.Session(server.target, graph=graph, config=config)
@@ -323,14 +236,16 @@ class Workers(OneWorker):
     def _compare(self) -> None:
         """Tells the chief the facts; goes on if all are as the chief's."""
         assert self._rendezvous is not None
+        # TensorFlow is loaded by now; as they are after they were sent.
+        facts = json.loads(json.dumps({"TensorFlow": tf.VERSION, **self._facts}))
         if self.index:
             self._rendezvous.reach()
-            answer = self._rendezvous.report(FACTS, self._facts)
+            answer = self._rendezvous.report(FACTS, facts)
             self.first_step = answer["first_step"]
             refused = answer["refused"]
         else:
             reports = self._rendezvous.collect(FACTS)
-            refusals = [self._refused(i, reports[i]) for i in sorted(reports)]
+            refusals = [self._refused(i, reports[i], facts) for i in sorted(reports)]
             refused = "; ".join(filter(None, refusals))
             answer = {"refused": refused, "first_step": self.first_step}
             self._rendezvous.answer(answer)
@@ -340,9 +255,11 @@ class Workers(OneWorker):
                 "TensorFlow"
             )
 
-    def _refused(self, index: int, there: Mapping[str, Any]) -> str:
+    def _refused(
+        self, index: int, there: Mapping[str, Any], here: Mapping[str, Any]
+    ) -> str:
         """What differs at a worker, by name, or ""."""
-        differing = differences(there, self._facts, "at worker 0")
+        differing = differences(there, here, "at worker 0")
         if not differing:
             return ""
         name = f"worker {index} ({self._addresses[index]})"
@@ -352,9 +269,12 @@ class Workers(OneWorker):
     def _waiting(self) -> Iterator[None]:
         """A block in which this worker may wait for others, but not for too long."""
         lost = (
-            *(tf.errors.UnavailableError, tf.errors.AbortedError),
-            *(tf.errors.CancelledError, tf.errors.InternalError),
-            *(tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError),
+            tf.errors.AbortedError,
+            tf.errors.CancelledError,
+            tf.errors.DeadlineExceededError,
+            tf.errors.FailedPreconditionError,
+            tf.errors.InternalError,
+            tf.errors.UnavailableError,
         )
         try:
             with self._watchdog.during(

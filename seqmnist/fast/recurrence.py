@@ -365,7 +365,7 @@ class Streamed(Recurrence):
                 for d in ds
                 for factor in (tf.gather(inputs, t), operand)
             ]
-            d_input = _product(sum(of_inputs, []), sum(dz, []))
+            d_input = _product(tf.nest.flatten(of_inputs), tf.nest.flatten(dz))
             sums = [total + term for total, term in zip(sums, terms)]
             return d_before, [*sums, d_inputs.write(t, d_input)]
 

@@ -12,8 +12,8 @@ from seqmnist import tf1 as tf
 from seqmnist.batches import Batch
 from seqmnist.classifier import Classifier
 from seqmnist.cores import num_cores
-from seqmnist.distributed.workers import OneWorker
 from seqmnist.noise import Noise
+from seqmnist.one_worker import OneWorker
 from seqmnist.rnn import slow_recurrences
 from seqmnist.steps import PlainSteps, Update, plain_steps
 

@@ -1,0 +1,71 @@
+"""The lines that a run prints."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from seqmnist.mnist import Split, Splits
+from seqmnist.network import Network
+from seqmnist.paths import shown
+from seqmnist.plan import Plan
+from seqmnist.progress import Progress
+from seqmnist.sequences import VIEWS
+from seqmnist.tally import Tally
+
+
+def introduction(
+    config: Namespace, splits: Splits, plan: Plan, network: Network, folder: Path
+) -> str:
+    """Some lines on what is about to be trained, by whom, and where it is logged."""
+    view = VIEWS[config.view]
+    train, validation, test = (len(split.labels) for split in splits[:3])
+    steps = "no training"
+    if plan.num_steps:
+        steps = f"{_count(plan.num_steps, 'step')} of "
+        steps += f"{_count(config.batch_size, 'image')}, "
+        steps += f"{plan.steps_per_epoch:,} to an epoch"
+    permuted = "" if config.permute is None else f" permuted by seed {config.permute}"
+    layers = "" if config.layers == 1 else f"{config.layers} x "
+    workers = ""
+    if network.workers.size > 1:
+        workers = f"workers: {network.workers.description}\n"
+    return (
+        f"{config.script}, preset {config.preset}: "
+        f"{_count(view.time_steps, 'time step')} of "
+        f"{_count(view.input_size, 'pixel')}{permuted}, {layers}{config.cell_name} "
+        f"with {_count(config.units, 'unit')}, "
+        f"{_count(network.num_parameters, 'parameter')}\n"
+        f"{steps}; {train:,} training, {validation:,} validation, {test:,} test "
+        f"images\nrecurrence: {network.steps.description}\n{workers}"
+        f"run folder: {shown(folder)}"
+    )
+
+
+def report(progress: Progress, epoch: float, batch: Tally) -> str:
+    """A line on the last batch, on all since the row before, and on evaluations."""
+    parts = [
+        f"epoch {epoch:6.2f}",
+        f"step {progress.step:6d}",
+        f"loss {batch.loss:.4f}",
+        f"batch {batch}",
+        f"train {progress.since_row}",
+    ]
+    parts += [f"{split} {tally}" for split, tally in progress.latest.items()]
+    return "  ".join(parts)
+
+
+def prediction(index: int, test: Split, network: Network) -> str:
+    """Actual label, logits and predicted label of a test image, as three lines."""
+    feed = {network.classifier.images: test.images[index : index + 1]}
+    logits = network.session.run(network.classifier.evaluation.logits, feed)[0]
+    return (
+        f"test image {index}: actual label {test.labels[index]}\n"
+        f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"
+        f"  predicted label {logits.argmax()}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    """A number and its noun: 1 step, 2 steps."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
