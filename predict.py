@@ -350,7 +350,7 @@ def main(argv=None):
         return status
     if args.figure is not None:
         figures.prepare()
-    classifier = Classifier(config, script.network, script.loss)
+    classifier = Classifier(config, script.network, script.loss, script.optimizer)
     with tf.Session(graph=classifier.graph) as session:
         step = restore(classifier, session, args)
         print(f"run: {shown(args.run_dir)}, {args.checkpoint} weights, of step {step}")

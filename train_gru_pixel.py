@@ -29,19 +29,22 @@ from seqmnist.training import train_and_evaluate
 
 DEFAULTS = {"view": "pixels", "units": 64, "cell_name": "gru_cell"}
 # What made the network learn soon and every time; results/ has the runs.
-BEST = {
+RECIPE = {
     "input_scale": "standard",
-    "max_shift": 1,
-    "max_slant": 0.3,
     "recurrent_init": "orthogonal",
     "bias_init": "chrono",
     "batch_size": 128,
     "learning_rate": 0.02,
     "schedule": "cosine",
-    "decay_steps": 17000,  # 40 epochs: the run ends before the learning rate does
     "warmup_steps": 100,
     "max_grad_norm": 1.0,
     "weight_decay": 0.02,
+}
+BEST = {
+    **RECIPE,
+    "max_shift": 1,
+    "max_slant": 0.3,
+    "decay_steps": 17000,  # 40 epochs: the run ends before the learning rate does
     "ema_decay": 0.9995,
     "epochs": 28,
 }
@@ -58,9 +61,7 @@ PRESETS = {
     "best-large": {**BEST, "units": 128, "learning_rate": 0.01},
     # A first look, in a minute or two.
     "quick": {
-        **BEST,
-        "max_shift": 0,
-        "max_slant": 0.0,
+        **RECIPE,
         "decay_steps": "all",
         "ema_decay": 0.99,
         "epochs": 2,
@@ -70,18 +71,12 @@ PRESETS = {
 
 
 def network(images, config, noise):
-    """Computes what the digits are: all there is of the network, and the only place.
-
-    The graph that TensorBoard shows, compiled updates, evaluation, figures, predict.py
-    and the exported model are traces of this function.
+    """The network. All else is traced from it: training, evaluation, export.
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
         config: the run's configuration, as seqmnist/options.py parses it.
         noise: in training, the `Noise` to draw dropout and the like from, else `None`.
-
-    Returns:
-        The `Outputs`.
     """
     view = VIEWS[config.view]
     with tf.name_scope("view"):
@@ -101,7 +96,7 @@ def network(images, config, noise):
             for _ in range(config.layers)
         ]
         cell = stack(cells)
-        # That of TF1; in compiled steps, with a gradient derived by hand.
+        # TF1's; within compiled steps, the fast one of seqmnist/fast/recurrence.py.
         outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)
         # outputs      [batch_size, time_steps, num_units]
         # final_state  [batch_size, num_units], of each layer
@@ -115,31 +110,18 @@ def network(images, config, noise):
 
 
 def loss(labels, outputs, config):
-    """Computes the loss, float32 scalar, in nats per example.
-
-    Args:
-        labels: int32 `[batch_size]`, 0 to 9.
-        outputs: the network's `Outputs`.
-        config: the run's configuration.
-    """
+    """The loss: float32 scalar, a mean over the batch, in nats per example."""
     return mean_cross_entropy(labels, outputs.logits)
 
 
 def optimizer(learning_rate):
-    """Makes the `tf.train.Optimizer` that applies the gradients."""
+    """The `tf.train.Optimizer` that applies the gradients."""
     return tf.train.AdamOptimizer(learning_rate)
 
 
 @one_line_errors
 def main(argv=None):
-    """Trains a network as the command line says.
-
-    Args:
-        argv: the command line's arguments; `None` for those of the process.
-
-    Returns:
-        The exit status: 0, or what seqmnist/errors.py gives to what went wrong.
-    """
+    """Trains as the command line says; returns the exit status."""
     config = options.parse(argv, "train_gru_pixel", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
     train_and_evaluate(config, splits, network, loss, optimizer)

@@ -26,10 +26,9 @@ from seqmnist.sequences import VIEWS, as_sequences
 from seqmnist.training import train_and_evaluate
 
 DEFAULTS = {"view": "rows", "units": 150, "cell_name": "basic_rnn_cell"}
-# What made the network learn furthest; results/ has the runs.
-BEST = {
+# What made the network learn furthest, with distortions; results/ has the runs.
+RECIPE = {
     "input_scale": "standard",
-    "max_shift": 1,
     "recurrent_init": "orthogonal",
     "batch_size": 150,
     "learning_rate": 0.002,
@@ -38,7 +37,6 @@ BEST = {
     "max_grad_norm": 1.0,
     "weight_decay": 0.2,
     "ema_decay": 0.999,
-    "epochs": 60,
 }
 PRESETS = {
     # Notebook 1: every step's loss for TensorBoard, a line per epoch.
@@ -54,25 +52,19 @@ PRESETS = {
         "report_every": "10epochs",
         "evaluate_splits": ["validation", "test"],
     },
-    "best": BEST,
+    "best": {**RECIPE, "max_shift": 1, "epochs": 60},
     # A first look, in seconds.
-    "quick": {**BEST, "max_shift": 0, "ema_decay": 0.99, "epochs": 2},
+    "quick": {**RECIPE, "ema_decay": 0.99, "epochs": 2},
 }
 
 
 def network(images, config, noise):
-    """Computes what the digits are: all there is of the network, and the only place.
-
-    The graph that TensorBoard shows, compiled updates, evaluation, figures, predict.py
-    and the exported model are traces of this function.
+    """The network. All else is traced from it: training, evaluation, export.
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
         config: the run's configuration, as seqmnist/options.py parses it.
         noise: in training, the `Noise` to draw dropout and the like from, else `None`.
-
-    Returns:
-        The `Outputs`.
     """
     view = VIEWS[config.view]
     with tf.name_scope("view"):
@@ -90,7 +82,7 @@ def network(images, config, noise):
             for _ in range(config.layers)
         ]
         cell = stack(cells)
-        # That of TF1; in compiled steps, with a gradient derived by hand.
+        # TF1's; within compiled steps, the fast one of seqmnist/fast/recurrence.py.
         outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)
         # outputs      [batch_size, time_steps, num_units]
         # final_state  [batch_size, num_units], of each layer
@@ -104,31 +96,18 @@ def network(images, config, noise):
 
 
 def loss(labels, outputs, config):
-    """Computes the loss, float32 scalar, in nats per example.
-
-    Args:
-        labels: int32 `[batch_size]`, 0 to 9.
-        outputs: the network's `Outputs`.
-        config: the run's configuration.
-    """
+    """The loss: float32 scalar, a mean over the batch, in nats per example."""
     return mean_cross_entropy(labels, outputs.logits)
 
 
 def optimizer(learning_rate):
-    """Makes the `tf.train.Optimizer` that applies the gradients."""
+    """The `tf.train.Optimizer` that applies the gradients."""
     return tf.train.AdamOptimizer(learning_rate)
 
 
 @one_line_errors
 def main(argv=None):
-    """Trains a network as the command line says.
-
-    Args:
-        argv: the command line's arguments; `None` for those of the process.
-
-    Returns:
-        The exit status: 0, or what seqmnist/errors.py gives to what went wrong.
-    """
+    """Trains as the command line says; returns the exit status."""
     config = options.parse(argv, "train_rnn", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
     train_and_evaluate(config, splits, network, loss, optimizer)

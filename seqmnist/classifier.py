@@ -4,10 +4,10 @@ import contextlib
 import copy
 import zlib
 from collections import namedtuple
-from typing import Any
 
 from seqmnist import mnist
 from seqmnist import tf1 as tf
+from seqmnist.errors import UserError
 from seqmnist.mnist import NUM_CLASSES
 from seqmnist.noise import Noise
 from seqmnist.optimizer import Optimizer, average_weights
@@ -45,58 +45,52 @@ class Classifier:
             configuration, and in training the `Noise`, else `None`; returns `Outputs`.
         loss: the script's function: takes labels, int32 `[batch_size]`, the `Outputs`
             and the configuration; returns a float32 scalar, a mean over the batch.
-        optimizer: the script's function, see `Optimizer`; `None` for a network that is
-            not trained.
+        optimizer: the script's function: takes a callable that returns the learning
+            rate; returns a `tf.train.Optimizer`.
 
     Attributes:
+        config: the run's configuration.
+        network: the script's function.
         graph: the `tf.Graph`.
         images: the placeholder of the images.
         labels: the placeholder of the labels.
-        training: the `Trace` that is trained; of a network that is not, `None`.
+        training: the `Trace` that is trained.
+        optimizer: the `Optimizer`.
+        gradients: of the training's loss, in the order of `optimizer.weights`.
+        update: the `Step` that applies them.
         evaluation: the `Trace` without noise.
         average: the `WeightAverage` that is evaluated in place of the weights, or
             `None`.
-        optimizer: the `Optimizer`, or `None`.
-        gradients: of the training's loss, in the order of `optimizer.weights`.
-        update: the `Step` that applies them.
         training_graph_def: of all that has to do with training, for TensorBoard.
+        init_op: gives all variables their initial values.
 
     Raises:
-        ValueError: the network makes new variables when it is traced again.
+        UserError: the network makes new variables when it is traced again.
     """
 
-    def __init__(self, config, network, loss, optimizer=None):
+    def __init__(self, config, network, loss, optimizer):
         self.config = config
         self.network = network
         self._loss = loss
-        self.training: Any = None
-        self.optimizer: Any = None
-        self.training_graph_def: Any = None
         with seeded_graph(config.seed) as self.graph:
             with tf.name_scope("input"):
                 self.images = tf.placeholder(
                     tf.uint8, [None, *mnist.IMAGE_SHAPE], "images"
                 )
                 self.labels = tf.placeholder(tf.int32, [None], "labels")
-            if optimizer is None:
-                self.evaluation = self._trace(self.images, self.labels)
+            step = tf.train.get_or_create_global_step()
+            noise = Noise(config.seed, step)
+            self.training = self._trace(self.images, self.labels, noise)
+            with tf.name_scope("optimizer"):
                 self.average = average_weights(config)
-            else:
-                self._build_training(optimizer)
-                self.training_graph_def = self.graph.as_graph_def(add_shapes=True)
-                with tf.name_scope("evaluation"):
-                    self.evaluation = self.trace(self.images, self.labels)
+                self.optimizer = Optimizer(config, optimizer, self.average)
+                self.update, self.gradients = self.optimizer.minimize(
+                    self.training.loss
+                )
+            self.training_graph_def = self.graph.as_graph_def(add_shapes=True)
+            with tf.name_scope("evaluation"):
+                self.evaluation = self.trace(self.images, self.labels)
             self.init_op = tf.global_variables_initializer()
-
-    def _build_training(self, optimizer):
-        """Traces the network for training, and makes its update."""
-        step = tf.train.get_or_create_global_step()
-        noise = Noise(self.config.seed, step, self.config.batch_size)
-        self.training = self._trace(self.images, self.labels, noise)
-        with tf.name_scope("optimizer"):
-            self.average = average_weights(self.config)
-            self.optimizer = Optimizer(self.config, optimizer, self.average)
-            self.update, self.gradients = self.optimizer.minimize(self.training.loss)
 
     def trace(self, images, labels, noise=None):
         """Traces the network again, with the same variables, in any function.
@@ -115,7 +109,7 @@ class Classifier:
         variables = self.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
         if len(variables) > before:
             names = ", ".join(variable.op.name for variable in variables[before:])
-            raise ValueError(
+            raise UserError(
                 f"the network made the variables {names} a second time; it has to get "
                 "them by tf.get_variable, so that training and evaluation share them"
             )

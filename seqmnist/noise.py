@@ -5,45 +5,54 @@ from __future__ import annotations
 import zlib
 from typing import Any, Sequence
 
+import numpy as np
+
 from seqmnist import tf1 as tf
+
+# Of Threefry-2x32: by how many bits each round rotates, and a constant of the key.
+ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+NUM_ROUNDS = 20
+PARITY = 0x1BD11BDA
 
 
 class Noise:
     """Random numbers for a batch in training, or for a part of it.
 
     An image's numbers follow from the run's seed, the step and the image's place in the
-    whole batch. So a resumed run, several workers and a batch in parts draw the numbers
-    that one process in one piece would; `tf.nn.dropout` would draw others.
+    whole batch. So a resumed run, several workers, a batch in parts and compiled steps
+    draw the numbers that plain steps of one process draw. TensorFlow's own random ops
+    would draw others: XLA and the plain kernels differ, even for the stateless ones.
 
     Args:
         seed: of the run, 0 to 2**31 - 1.
-        step: int64 scalar, updates done.
-        batch_size: images in the whole batch.
-        first: the place in it of the first image.
+        step: integer scalar, updates done.
+        first: the place in the batch of the first image.
     """
 
-    def __init__(self, seed: int, step: Any, batch_size: int, first: int = 0) -> None:
+    def __init__(self, seed: int, step: Any, first: int = 0) -> None:
         self.seed = seed
         self.step = step
-        self.batch_size = batch_size
         self.first = first
 
-    def uniform(self, like: Any, name: str, shape: Sequence[int]) -> Any:
+    def uniform(self, like: Any, shape: Sequence[int], name: str) -> Any:
         """Random numbers, different ones for each image.
 
         Args:
-            like: a tensor `[part_size, ...]`, by which it is known how many images.
+            like: a tensor `[num_images, ...]`, by which it is known how many images.
+            shape: of each image's numbers, at most 2**31 in the whole batch.
             name: numbers of other names are independent of these.
-            shape: of each image's numbers.
 
         Returns:
-            float32 `[part_size, *shape]`, uniform in [0, 1).
+            float32 `[num_images, *shape]`, uniform in [0, 1).
         """
-        seed = [self.seed ^ zlib.crc32(name.encode()) & 0x7FFFFFFF, self.step]
-        numbers = tf.random.stateless_uniform(
-            [self.batch_size, *shape], tf.cast(tf.stack(seed), tf.int64)
-        )
-        return numbers[self.first : self.first + tf.shape(like)[0]]
+        per_image = int(np.prod(shape))
+        places = self.first + tf.range(tf.shape(like)[0])
+        counter = places[:, None] * per_image + tf.range(per_image)
+        key = (self.seed ^ zlib.crc32(name.encode()), tf.cast(self.step, tf.int32))
+        bits, _ = threefry(key, (counter, tf.zeros_like(counter)))
+        # 24 bits are what a float32 has below one.
+        numbers = tf.cast(_shift_right(bits, 8), tf.float32) * 2.0**-24
+        return tf.reshape(numbers, [-1, *shape])
 
     def dropout(self, values: Any, rate: float, name: str = "dropout") -> Any:
         """Sets values to zero at random, and enlarges the others in turn.
@@ -52,13 +61,59 @@ class Noise:
         from overfitting", JMLR 15, 2014; scaled in training, as in TF1.
 
         Args:
-            values: float32 `[part_size, ...]`.
-            rate: the fraction that is set to zero, 0 to 1.
+            values: float32 `[num_images, ...]`, of static shape but for the first axis.
+            rate: the fraction that is set to zero, 0 to 1, less than 1.
             name: as for `uniform`.
 
         Returns:
             float32 like the values.
         """
-        random = self.uniform(values, name, values.shape.as_list()[1:])
+        random = self.uniform(values, values.shape.as_list()[1:], name)
         kept = tf.cast(random >= rate, values.dtype)
         return values * kept / (1 - rate)
+
+
+def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+    """64 random bits for each counter, by integer additions, rotations and xor alone.
+
+    Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2,
+    3", SC 2011, Threefry-2x32 with 20 rounds; JAX's generator.
+
+    Args:
+        key: two words, integers or int32 tensors.
+        counter: two int32 tensors of one shape.
+
+    Returns:
+        Two int32 tensors of that shape.
+    """
+    keys = [_as_int32(word) for word in key]
+    keys.append(_xor(_xor(*keys), _as_int32(PARITY)))
+    x, y = counter[0] + keys[0], counter[1] + keys[1]
+    for number in range(NUM_ROUNDS):
+        x += y
+        rotation = ROTATIONS[number % len(ROTATIONS)]
+        rotated = tf.bitwise.left_shift(y, rotation)
+        y = _xor(rotated + _shift_right(y, 32 - rotation), x)
+        injection, last = divmod(number + 1, 4)
+        if not last:
+            x += keys[injection % 3]
+            y += keys[(injection + 1) % 3] + injection
+    return x, y
+
+
+def _as_int32(word: Any) -> Any:
+    """The low 32 bits of a number as a tensor."""
+    if isinstance(word, int):
+        word = np.uint32(word & 0xFFFFFFFF).astype(np.int32)
+    return tf.convert_to_tensor(word, tf.int32)
+
+
+def _xor(a: Any, b: Any) -> Any:
+    """Bits that differ."""
+    return tf.bitwise.bitwise_xor(a, b)
+
+
+def _shift_right(bits: Any, count: int) -> Any:
+    """Shifts to the right; zeros come in, also for what int32 takes for negative."""
+    mask = (1 << (32 - count)) - 1
+    return tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, count), mask)

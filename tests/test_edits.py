@@ -16,6 +16,7 @@ import train_lstm
 from seqmnist import mnist
 from seqmnist import tf1 as tf
 from seqmnist.batches import evaluation_batches, training_batches
+from seqmnist.errors import UserError
 from seqmnist.predicting.export import export
 from seqmnist.reading import softmax
 from seqmnist.steps import make_steps
@@ -120,6 +121,15 @@ EDITS = {
         (
             "cell = stack(cells)",
             'cell = MinimalGatedUnit(config.units, "minimal_gated_unit")',
+        ),
+    ],
+    "dropout": [
+        (LOGITS, "readout(dropped(cell.last_output(final_state), noise))"),
+        (
+            "def network(",
+            "def dropped(states, noise):\n"
+            "    return noise.dropout(states, 0.5) if noise else states\n"
+            "\n\ndef network(",
         ),
     ],
     "another optimizer": [
@@ -233,3 +243,100 @@ def test_the_gradients_of_an_edit_are_those_of_the_plain_path(edit, parse, small
         difference = np.abs(changes[0][name] - expected).max()
         # The change of a weight near 1 is rounded by 6e-8.
         assert difference <= 1e-5 * np.abs(expected).max() + 1.2e-7, name
+
+
+def test_dropout_acts_in_training_and_not_in_evaluation(parse, small_data):
+    runs = [
+        Run(script, "auto", parse, small_data)
+        for script in (train_lstm, edited(EDITS["dropout"]))
+    ]
+    evaluations = [run.evaluate() for run in runs]
+    for found, expected in zip(*evaluations):
+        np.testing.assert_array_equal(found[2], expected[2])
+    plain, dropped = (run.train(5) for run in runs)
+    assert (np.abs(np.subtract(plain, dropped)) > 1e-3).all()
+
+
+@pytest.mark.skipif(tf.VERSION.startswith("1."), reason="compiles no functions")
+def test_the_paths_say_which_they_are(parse, small_data):
+    for edits, expected in (
+        ([], "fast (12 images, 20 updates per call)"),
+        (
+            EDITS["a cell of one's own"],
+            "compiled (MinimalGatedUnit has no fast path; 12 images, 20 updates per "
+            "call)",
+        ),
+        (
+            [
+                (
+                    LOGITS,
+                    f"{LOGITS} + 0 * tf.strings.to_number("
+                    "tf.as_string(tf.reduce_max(inputs)))",
+                )
+            ],
+            "plain (XLA cannot compile StringToNumber)",
+        ),
+    ):
+        run = Run(edited(edits), "auto", parse, small_data)
+        assert run.steps.description == expected
+        assert len(run.train(2)) == 2
+
+
+def test_variables_that_traces_do_not_share_are_refused(parse):
+    script = edited([(LOGITS, f"{LOGITS} + tf.Variable(tf.zeros([10]))")])
+    with pytest.raises(UserError, match="made the variables evaluation/readout/Var"):
+        classifier_of(script, parse(script, OPTIONS))
+
+
+# What is replaced in the script -> how.
+REPLACED = {
+    "view": [("as_sequences(images, view,", "as_sequences(255 - images, view,")],
+    "scaling": [
+        ("scale_pixels(sequences, config", "0.1 * scale_pixels(sequences, config")
+    ],
+    "readout": [(LOGITS, "readout(tf.reduce_mean(outputs, 1))")],
+    "loss": [(LOSS, f"{LOSS} + tf.reduce_mean(tf.square(outputs.logits))")],
+}
+
+
+@pytest.mark.parametrize("part", REPLACED)
+def test_what_is_replaced_in_a_script_is_replaced_everywhere(
+    part, small, tmp_path, monkeypatch, capsys
+):
+    """Training, validation, test, predictions, reading, predict.py and export."""
+    found = []
+    for name, edits in (("as it is", []), ("edited", REPLACED[part])):
+        script = edited(edits)
+        monkeypatch.setitem(sys.modules, "train_lstm", script)
+        argv = [*small, "--log-dir", str(tmp_path / name), "--learning-rate", "0.01"]
+        assert script.main([*argv, "--summaries", "all", "--recurrence", "auto"]) == 0
+        (folder,) = (tmp_path / name / "train_lstm").iterdir()
+        rows = [row.split(",") for row in (folder / "metrics.csv").open()]
+        capsys.readouterr()
+        model = str(tmp_path / name / "model")
+        assert predict.main([str(folder), "--test-index", "5", "--export", model]) == 0
+        predicted = capsys.readouterr().out.split("prob.")[1]
+        found.append(
+            {
+                **{row[2]: row[3] for row in rows[1:]},  # the last loss of each split
+                "predictions": (folder / "predictions.csv").read_text(),
+                "reading": (folder / "reading.csv").read_text(),
+                "predict.py": predicted,
+                "export": exported(model).tolist(),
+            }
+        )
+    assert {"train", "validation", "test"} < found[0].keys()
+    for where, value in found[0].items():
+        assert value != found[1][where], where
+
+
+def exported(folder):
+    """Probabilities of an exported model, of some images that are no digits."""
+    images = np.arange(3 * 28 * 28).reshape(3, 28, 28).astype(np.uint8)
+    with tf.Session(graph=tf.Graph()) as session:
+        loaded = tf.saved_model.load(session, ["serve"], folder)
+        signature = loaded.signature_def["serving_default"]
+        return session.run(
+            signature.outputs["probabilities"].name,
+            {signature.inputs["images"].name: images},
+        )

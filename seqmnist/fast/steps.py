@@ -186,7 +186,7 @@ class CompiledSteps(PlainSteps):
         config = classifier.config
 
         def part(images, labels, step):
-            noise = Noise(config.seed, step, config.batch_size, first)
+            noise = Noise(config.seed, step, first)
             trace = classifier.trace(images, labels, noise)
             self._slow.update(slow_recurrences())
             # The mean over a part counts in the mean over the batch by its size.
