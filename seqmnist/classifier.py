@@ -22,7 +22,7 @@ logits           float32 `[batch_size, num_classes]`
 logits_per_step  float32 `[batch_size, time_steps, num_classes]`, after each time step
 """
 
-Trace = namedtuple("Trace", [*Outputs._fields, "loss", "correct_count"])
+Trace = namedtuple("Trace", "inputs logits logits_per_step loss correct_count")
 Trace.__doc__ = """A network's outputs, what its loss is, and how many it has right.
 
 loss           float32 scalar, nats per example; a mean over the batch
@@ -120,7 +120,8 @@ class Classifier:
         outputs = self.network(images, self.config, noise)
         with tf.name_scope("loss"):
             loss = self._loss(labels, outputs, self.config)
-            return Trace(*outputs, loss, count_correct(labels, outputs.logits))
+            correct_count = count_correct(labels, outputs.logits)
+        return Trace(**outputs._asdict(), loss=loss, correct_count=correct_count)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ def readable(graph_def: Any) -> Any:
     """Arranges a script's graph for TensorBoard.
 
     Args:
-        graph_def: a `GraphDef` of what `build_graph` built.
+        graph_def: a `GraphDef` of what trains.
 
     Returns:
         A `GraphDef` that differs in names only, and by the op that initializes all

@@ -21,8 +21,8 @@ pass over the history, units-major, as in that layout all products, that of the 
 gradients included, read their operands in the order of memory.
 
 History and dz live in variables, which XLA updates in place; a `tf.TensorArray` of its
-own would be filled with zeros and copied at every step of training. Only if a gradient
-is asked for, there is a history.
+own would be filled with zeros and copied at every step of training. Where nobody asks
+for a gradient, there is neither.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Gradients(NamedTuple):
 
 
 class History(NamedTuple):
-    """What a loop saves at each time step.
+    """What the loop forwards saves at each time step.
 
     Attributes:
         starts: what the loop's arrays hold at its beginning, zeros.
@@ -85,7 +85,12 @@ class History(NamedTuple):
     saved: Tensors
 
     def keep_in_place(self) -> None:
-        """Lets the arrays live in variables, which XLA updates in place."""
+        """Lets the arrays live in variables, which XLA updates in place.
+
+        Whether somebody asks for a gradient is not known when the loop is built. If
+        nobody does, XLA drops the arrays; if somebody does, their beginnings change
+        from zeros to variables. TensorFlow changes its own loops at that moment, too.
+        """
         for start, saved in zip(self.starts, self.saved):
             variable = _scratch(saved.shape.as_list(), saved.dtype)
             start.op._update_input(0, variable.read_value())

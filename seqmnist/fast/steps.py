@@ -28,6 +28,8 @@ MAX_UPDATES = 20
 
 # What TensorFlow raises of a network that it can run, but not trace or compile.
 NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
+# What it says of that on stderr, beside raising an error.
+COMPILER_WARNINGS = re.compile(r"XLA_CPU_JIT|tf2xla|^\s*$")
 UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
 
 
@@ -99,7 +101,8 @@ class CompiledSteps(PlainSteps):
         """
         session.run(self._initializer)
         try:
-            session.run(self._trial)
+            with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
+                session.run(self._trial)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             found = UNSUPPORTED_OPERATION.search(error.message)
             reason = found.group(1) if found else _first_line(error.message)
@@ -141,8 +144,7 @@ class CompiledSteps(PlainSteps):
         parts = [self._make_part(*part) for part in zip(sizes, starts.tolist())]
         apply = self._apply
         if not is_whole:
-            parts, apply = map(_compiled, parts), _compiled(apply)
-        parts = list(parts)
+            parts, apply = [_compiled(part) for part in parts], _compiled(apply)
 
         def compute(images, labels):
             step = self.classifier.optimizer.global_step.read_value()
