@@ -6,7 +6,8 @@ Imports point one way, from the scripts down:
                   trainer  -> recorder -> network -> steps, initial_weights, summaries
                   run_recorder -> recorder, checkpoints, run_log, illustrations
                   illustrations -> figures, reading, predictions
-    train_*.py -> sequences, cells, classifier                (the parts of the graph)
+    train_*.py -> sequences, cells, rnn, classifier           (the parts of the graph)
+    steps, rnn -> fast -> cells                               (what XLA compiles)
     train_*.py -> options -> option_types                     (the command line)
     steps, network -> one_worker <- distributed <- training    (several workers)
     compare.py -> comparing, predict.py -> predicting, launch.py -> launching

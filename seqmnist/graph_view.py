@@ -29,14 +29,12 @@ def readable(graph_def: Any) -> Any:
         graph_def: a `GraphDef` of what trains.
 
     Returns:
-        A `GraphDef` that differs in names only, and by the op that initializes all
-        variables, whose lines would cross the whole picture. All is in the boxes input,
-        view, cell, readout, loss and optimizer.
+        A `GraphDef` that differs in names only. All is in the boxes input, view, cell,
+        readout, loss and optimizer.
     """
     found = type(graph_def)()
     found.CopyFrom(graph_def)
-    nodes = [node for node in found.node if node.name != "init"]
-    for node in nodes:
+    for node in found.node:
         node.name = _in_box(node.name)
         for i, name in enumerate(node.input):
             mark = "^" if name.startswith("^") else ""
@@ -47,8 +45,6 @@ def readable(graph_def: Any) -> Any:
                 # loc:@NAME, the op that this one is placed with
                 start, name = place.decode().split("@", 1)
                 places[i] = f"{start}@{_in_box(name)}".encode()
-    del found.node[:]
-    found.node.extend(nodes)
     return found
 
 

@@ -356,7 +356,7 @@ def test_the_graph_does_not_grow_with_the_sequence(parse):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_build_graph_has_the_documented_shapes(name, parse):
+def test_the_network_has_the_documented_shapes(name, parse):
     script = SCRIPTS[name]
     config = parse(script, ["--view", "pixels", "--units", "7"])
     classifier = classifier_of(script, config)
