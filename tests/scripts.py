@@ -4,12 +4,36 @@ import importlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import PROJECT_DIR
 
 NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
 EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
+
+# Seconds for what comes for certain, on however busy a machine: only a failure takes
+# so long. Nothing is asserted of the time that something takes.
+PATIENCE = 300
+
+
+def wait_for(look, what):
+    """Looks again and again until something is found.
+
+    Args:
+        look: looks, and gives what was found.
+        what: is waited for, in words.
+
+    Returns:
+        What `look` gave when it was true.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {PATIENCE} seconds: {what}")
 
 
 def main(name, argv):
@@ -38,7 +62,7 @@ def start(argv, **kwargs):
 def run(argv, **kwargs):
     """Runs a script to its end; returns status, stdout and stderr."""
     with start(argv, **kwargs) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
 
 
@@ -49,6 +73,7 @@ def run_code(code):
         cwd=str(PROJECT_DIR),
         capture_output=True,
         text=True,
+        timeout=PATIENCE,
     )
     assert process.returncode == 0
     return process.stdout, process.stderr
