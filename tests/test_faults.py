@@ -11,7 +11,7 @@ import time
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import EACH_SCRIPT, hear_ctrl_c, main, run_folders, start
+from scripts import EACH_SCRIPT, hear_ctrl_c, main, run, run_folders, start
 
 from seqmnist import steps, trainer
 from seqmnist.checkpoints import Checkpoints
@@ -147,16 +147,21 @@ def test_signals_are_as_before_after_a_run(small):
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+@pytest.fixture
+def new_home(tmp_path):
+    """An environment in which matplotlib has not noted the fonts yet."""
+    return {**os.environ, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+
+
 @pytest.mark.parametrize("size, resumable", [(3_000, False), (100_000, True)])
-def test_a_file_size_limit_is_one_line(size, resumable, endless, tmp_path):
+def test_a_file_size_limit_is_one_line(size, resumable, endless, new_home, tmp_path):
     """Too small for the first checkpoint; or for the events, after a while."""
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    with start(["train_rnn.py", *endless], preexec_fn=limit) as process:
-        _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    status, _, err = run(["train_rnn.py", *endless], preexec_fn=limit, env=new_home)
+    assert status == 2
     assert re.fullmatch(r"error: .*: cannot be written \(.*\); .*\n", err)
     (folder,) = run_folders(tmp_path / "logs", "train_rnn")
     if resumable:
@@ -196,13 +201,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless):
     check_goes_on("train_lstm", folder)
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_line(small, tmp_path):
+def test_a_disk_that_is_full_from_the_start_is_one_line(small, new_home, tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 
-    with start(["train_rnn.py", *small], preexec_fn=limit) as process:
-        _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    status, _, err = run(["train_rnn.py", *small], preexec_fn=limit, env=new_home)
+    assert status == 2
     assert re.fullmatch(
         r"error: .*config.json: cannot be written \(File too large\); nothing was "
         r"trained: mend that, or give another --log-dir\n",
