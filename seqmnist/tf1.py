@@ -114,7 +114,8 @@ def stderr_held_back(is_wanted):
             text = line.decode(errors="replace")
             if is_wanted(text):
                 sys.stderr.write(text)
-                sys.stderr.flush()  # before TensorFlow writes the next line
+        if captured:
+            sys.stderr.flush()  # before C++ writes the next line
 
 
 @contextlib.contextmanager
