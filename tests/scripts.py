@@ -4,6 +4,7 @@ import importlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -57,6 +58,21 @@ def start(argv, **kwargs):
         text=True,
         **kwargs,
     )
+
+
+def read_until(process, stream, beginning):
+    """Reads what a process prints, up to a line with this beginning; returns it all."""
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    text = ""
+    try:
+        for line in stream:
+            text += line
+            if line.startswith(beginning):
+                return text
+    finally:
+        timer.cancel()
+    raise AssertionError(f"ended without a line {beginning!r}: {text}")
 
 
 def run(argv, **kwargs):
