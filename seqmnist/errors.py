@@ -136,5 +136,7 @@ def _make_printable() -> None:
     """Makes sure that whatever is printed can be: to nowhere, or in any encoding."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,19 @@ def prepare() -> None:
 
     A Jupyter kernel passes the name of its own backend on to what it starts, where it
     means nothing and makes the import fail; it is dropped.
+
+    The first import notes the machine's fonts in the user's home folder. That this
+    takes long, or that the disk is full there, changes no figure and is not said.
     """
     if os.environ.get("MPLBACKEND", "").startswith("module://"):
         del os.environ["MPLBACKEND"]
+    getLogger("matplotlib.font_manager").addFilter(_is_not_of_cache)
     import matplotlib.figure  # noqa: F401
+
+
+def _is_not_of_cache(record: LogRecord) -> bool:
+    """Drops "building the font cache" and "Could not save font_manager cache"."""
+    return re.search("font(_manager)? cache", record.getMessage()) is None
 
 
 def new_figure(width: float, height: float) -> Any:

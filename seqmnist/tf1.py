@@ -16,8 +16,8 @@ import importlib
 import os
 import re
 import signal as _signal  # `tf.signal` and `tf.logging` are TensorFlow's
+import socket
 import sys
-import tempfile
 import threading
 from logging import getLogger
 
@@ -25,16 +25,23 @@ from seqmnist.errors import UserError
 
 # What TensorFlow 1.15 and 2.21 say on stderr at start-up on a machine without a GPU,
 # found by running both. Some of it precedes TF_CPP_MIN_LOG_LEVEL, and the variable that
-# silences oneDNN's notice does so by computing in another way.
+# silences oneDNN's notice does so by computing in another way. Told by where it comes
+# from, as the words are others on other processors.
 START_UP_NOTICES = re.compile(
     r"All log messages before absl::InitializeLog"
     r"|oneDNN custom operations are on"
     r"|cudart_stub\.cc|cuda_platform\.cc|cuda_diagnostics\.cc"
     r"|Could not find cuda drivers"
-    r"|cpu_feature_guard|AVX|To enable (them|the following instructions)"
+    r"|cpu_feature_guard\.cc"
+    r"|^To enable .*, rebuild TensorFlow with the appropriate compiler flags"
     r"|FutureWarning: Passing \(type, 1\) or '1type'"
     r"|np_resource = np\.dtype|_np_q?u?int\d+ = np\.dtype"
 )
+# Anything else that is information, as 2.21 and 1.15 write it.
+INFORMATION = re.compile(r"^(I\d{4} \d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: I )")
+
+# Bytes; far more than is written. Memory is only taken for what is.
+CHUNK_SIZE = 1 << 24
 
 
 def __getattr__(name):
@@ -71,11 +78,17 @@ def _is_no_deprecation(record):
     return "is deprecated and will be removed" not in record.getMessage()
 
 
+def _is_no_notice(line):
+    """Whether a line at start-up is news; information is, if the user asks for it."""
+    if START_UP_NOTICES.search(line):
+        return False
+    is_asked_for = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+    return is_asked_for or not INFORMATION.search(line)
+
+
 def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
-    with _interrupts_held_back(), stderr_held_back(
-        lambda line: not START_UP_NOTICES.search(line)
-    ):
+    with _interrupts_held_back(), stderr_held_back(_is_no_notice):
         tensorflow = importlib.import_module(name)
         # Would otherwise report a missing CUDA driver at the first Session.
         tensorflow.config.experimental.list_physical_devices("GPU")
@@ -85,23 +98,72 @@ def _import_quietly(name):
 def stderr_held_back(is_wanted):
     """Holds back what is written to stderr, by TensorFlow's C++ side too.
 
+    It is kept in memory, as a disk may be full. Blocks may be nested. To a child that
+    outlives the block, its stderr is then a pipe that nobody reads.
+
     Args:
         is_wanted: takes a line; says, at the end, whether to print it after all.
     """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
+    captured: list[bytes] = []
+    try:
+        with _stderr_read_into(captured):
+            yield
+    finally:
+        # As bytes, which have no other ends of lines than a terminal has.
+        for line in b"".join(captured).splitlines(True):
+            text = line.decode(errors="replace")
+            if is_wanted(text):
+                sys.stderr.write(text)
+        if captured:
+            sys.stderr.flush()  # before C++ writes the next line
+
+
+@contextlib.contextmanager
+def _stderr_read_into(captured):
+    """Appends to a list of bytes what is written to stderr; to nothing if closed."""
+    if sys.stderr is None or not _is_open(2):
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        # Not a pipe: a socket can be shut down, even if a child has it too.
+        reader, writer = map(stack.enter_context, socket.socketpair())
+        thread = threading.Thread(target=_read, args=[reader, captured], daemon=True)
+        thread.start()
         try:
+            os.dup2(writer.fileno(), 2)
             yield
         finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            captured.seek(0)
-            for line in captured.read().decode(errors="replace").splitlines(True):
-                if is_wanted(line):
-                    sys.stderr.write(line)
+            try:
+                sys.stderr.flush()
+            finally:
+                os.dup2(stderr, 2)
+                writer.shutdown(socket.SHUT_WR)
+                thread.join()
+
+
+def _read(reader, captured):
+    """Appends what comes out of a socket to a list, until the socket is shut down.
+
+    C++ code may hold Python's lock while it writes more than the socket holds. So the
+    system is told to wait for a whole chunk: it takes what comes by itself.
+    """
+    while True:
+        chunk = reader.recv(CHUNK_SIZE, socket.MSG_WAITALL)
+        if not chunk:
+            return
+        captured.append(chunk)
+
+
+def _is_open(descriptor):
+    """Whether a file descriptor is open."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

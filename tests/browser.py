@@ -18,6 +18,9 @@ FLAGS = (
     *("--disable-sync", "--disable-quic", "--force-device-scale-factor=1"),
 )
 
+# Seconds for what is on a page for certain: only a failure takes so long.
+PATIENCE = 300
+
 # TensorBoard keeps much of its pages in shadow trees, where selectors do not look.
 ALL_NODES = """
 function nodes(node) {
@@ -96,11 +99,11 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get(f"{self.address}/#{page}")
 
-    def find(self, script, is_enough, seconds=60):
+    def find(self, script, is_enough):
         """Runs a script until its value is enough; returns the last one."""
-        end = time.time() + seconds
+        deadline = time.monotonic() + PATIENCE
         value = None
-        while time.time() < end:
+        while time.monotonic() < deadline:
             value = self.driver.execute_script(script)
             if is_enough(value):
                 break

@@ -4,6 +4,8 @@ import importlib
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from conftest import PROJECT_DIR
@@ -12,6 +14,29 @@ from seqmnist.classifier import Classifier
 
 NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
 EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
+
+# Seconds for what comes for certain, on however busy a machine: only a failure takes
+# so long. Nothing is asserted of the time that something takes.
+PATIENCE = 300
+
+
+def wait_for(look, what):
+    """Looks again and again until something is found.
+
+    Args:
+        look: looks, and gives what was found.
+        what: is waited for, in words.
+
+    Returns:
+        What `look` gave when it was true.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {PATIENCE} seconds: {what}")
 
 
 def main(name, argv):
@@ -42,10 +67,25 @@ def start(argv, **kwargs):
     )
 
 
+def read_until(process, stream, beginning):
+    """Reads what a process prints, up to a line with this beginning; returns it all."""
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    text = ""
+    try:
+        for line in stream:
+            text += line
+            if line.startswith(beginning):
+                return text
+    finally:
+        timer.cancel()
+    raise AssertionError(f"ended without a line {beginning!r}: {text}")
+
+
 def run(argv, **kwargs):
     """Runs a script to its end; returns status, stdout and stderr."""
     with start(argv, **kwargs) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
 
 
@@ -56,6 +96,7 @@ def run_code(code):
         cwd=str(PROJECT_DIR),
         capture_output=True,
         text=True,
+        timeout=PATIENCE,
     )
     assert process.returncode == 0
     return process.stdout, process.stderr

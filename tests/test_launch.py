@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import main, run_folders, start
+from scripts import PATIENCE, main, run_folders, start
 from test_faults import wait_for_checkpoint
 from test_workers import ENDLESS, environment
 from torture import differences, fingerprint
@@ -54,8 +54,8 @@ def worker(process, index):
     raise AssertionError(f"no worker {index}")
 
 
-def end(process, timeout=180):
-    out, err = process.communicate(timeout=timeout)
+def end(process):
+    out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
 
 

@@ -4,6 +4,7 @@ import contextlib
 import threading
 
 import pytest
+from scripts import PATIENCE, wait_for
 
 from seqmnist import tf1 as tf
 from seqmnist.distributed import rendezvous
@@ -20,7 +21,7 @@ def meet(monkeypatch):
     cluster = tf.train.ClusterSpec({"worker": addresses})
     servers = [tf.train.Server(cluster, "worker", index) for index in range(2)]
 
-    def make(index, timeout=30.0):
+    def make(index, timeout=PATIENCE):
         watched = contextlib.ExitStack
         return Rendezvous(addresses, index, servers[index], timeout, watched)
 
@@ -38,19 +39,28 @@ class Report(threading.Thread):
     def run(self):
         self.answer = self.worker.report(*self.message)
 
+    def wait(self):
+        self.join(PATIENCE)
+        assert not self.is_alive()
+
     def end(self, chief):
         """So that it does not ask for an answer for ever."""
         chief._marks = {1: self.worker._mark}
         chief.answer(None)
-        self.join(30)
-        assert not self.is_alive()
+        self.wait()
+
+
+def size(chief, queues):
+    """How many messages wait in the queue to or from worker 1."""
+    with chief._session() as session:
+        return session.run(queues[1].size)
 
 
 def test_a_message_is_answered(meet):
     chief, report = meet(0), Report(meet(1), FACTS, {"units": 7})
     assert chief.collect(FACTS) == {1: {"units": 7}}
     chief.answer({"first_step": 3})
-    report.join(30)
+    report.wait()
     assert report.answer == {"first_step": 3}
 
 
@@ -61,7 +71,7 @@ def test_an_answer_to_one_that_has_gone_is_not_read_by_the_next(meet):
     report = Report(meet(1), FACTS, "again")
     assert chief.collect(FACTS) == {1: "again"}
     chief.answer("for this one")
-    report.join(30)
+    report.wait()
     assert report.answer == "for this one"
 
 
@@ -70,6 +80,7 @@ def test_a_message_of_one_that_has_gone_does_not_count(meet, monkeypatch):
         return ConnectionRefusedError(111, "Connection refused")
 
     chief, report = meet(0, timeout=1.0), Report(meet(1), FACTS, "options")
+    wait_for(lambda: size(chief, chief._to_chief), "the message")
     with monkeypatch.context() as patch:
         patch.setattr(rendezvous, "connection_error", refused)
         with pytest.raises(
@@ -82,8 +93,10 @@ def test_a_message_of_one_that_has_gone_does_not_count(meet, monkeypatch):
 
 def test_one_that_begins_again_is_not_at_the_end(meet):
     chief, report = meet(0, timeout=1.0), Report(meet(1), FACTS, "begun again")
+    wait_for(lambda: size(chief, chief._to_chief), "the message")
     with pytest.raises(LostWorker, match="worker 0 of 2 waited 1 seconds for worker 1"):
         chief.collect(END)
-    report.join(0.5)
+    assert size(chief, chief._to_chief) == 0  # it was read, and not answered
+    assert size(chief, chief._from_chief) == 0
     assert report.is_alive() and report.answer is None
     report.end(chief)

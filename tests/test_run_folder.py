@@ -9,6 +9,7 @@ import time
 
 import pytest
 from conftest import PROJECT_DIR
+from scripts import PATIENCE
 
 from seqmnist import run_folder
 from seqmnist.errors import CannotWrite, UserError
@@ -71,31 +72,41 @@ def test_two_processes_cannot_work_in_one_folder(tmp_path):
     assert re.search(message, process.stderr)
 
 
-@pytest.mark.parametrize("seconds, is_owner", [(0.08, False), (10, True)])
+@pytest.mark.parametrize("is_owner", [False, True])
 def test_a_look_at_the_lock_is_waited_for_and_an_owner_is_not(
-    seconds, is_owner, tmp_path
+    is_owner, monkeypatch, tmp_path
 ):
     code = (
-        "import fcntl, sys, time\n"
+        "import fcntl, sys\n"
         "file = open(sys.argv[1], 'a')\n"
         "fcntl.flock(file, fcntl.LOCK_SH)\n"
         "print(flush=True)\n"
-        "time.sleep(float(sys.argv[2]))"
+        "sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "lock"), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
         assert process.stdout.readline() == b"\n"
         if is_owner:
             with pytest.raises(UserError, match="another process trains in this"):
                 RunFolder(tmp_path)
         else:
-            RunFolder(tmp_path).close()
-        process.kill()
+            waits = []
+
+            def wait(seconds):  # the look ends while it is waited for
+                waits.append(seconds)
+                process.communicate()
+
+            with monkeypatch.context() as patch:
+                patch.setattr(run_folder.time, "sleep", wait)
+                RunFolder(tmp_path).close()
+            assert len(waits) == 1
     RunFolder(tmp_path).close()
 
 
-def test_a_run_starts_while_others_look_at_its_lock(tmp_path):
-    """Many readers at once, as often as they can."""
+def test_a_run_starts_while_others_look_at_its_lock(monkeypatch, tmp_path):
+    """Many readers at once, as often as they can, which may go on for long."""
+    monkeypatch.setattr(run_folder, "LOCK_PATIENCE", PATIENCE)
     code = (
         "import sys; from pathlib import Path\n"
         "from seqmnist.comparing.runs import _lock_status\n"

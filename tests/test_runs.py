@@ -24,15 +24,16 @@ from seqmnist.run_log import METRICS
 def test_running_killed_and_left_runs_are_told_apart(tmp_path, capsys):
     folders = {seed: make_run(tmp_path, seed, None) for seed in range(4)}
     code = (
-        "import sys, time; from pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         "from seqmnist.run_folder import RunFolder\n"
         "folder = RunFolder(Path(sys.argv[1]))\n"
-        "print('locked', flush=True); time.sleep(60)"
+        "print('locked', flush=True); sys.stdin.read()"
     )
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(folders[seed])],
             cwd=str(PROJECT_DIR),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         for seed in (0, 1)

@@ -12,12 +12,20 @@ import subprocess
 import sys
 import tempfile
 import termios
-import time
 
 import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST, PROJECT_DIR
-from scripts import EACH_SCRIPT, main, run, run_code, run_folders, start
+from scripts import (
+    EACH_SCRIPT,
+    PATIENCE,
+    main,
+    read_until,
+    run,
+    run_code,
+    run_folders,
+    start,
+)
 
 from seqmnist import mnist
 from seqmnist import tf1 as tf
@@ -190,21 +198,28 @@ def test_other_warnings_of_tensorflow_are_kept():
     assert "something is wrong" in err
 
 
-def test_ctrl_c_while_tensorflow_loads_is_quiet(small):
-    maps = "/proc/{}/maps"
-    if not os.path.exists(maps.format(os.getpid())):
-        pytest.skip("without /proc there is no telling when TensorFlow loads")
-    with start(["train_rnn.py", *small]) as process:
-        deadline = time.time() + 60
-        while time.time() < deadline:
-            with open(maps.format(process.pid)) as file:
-                if "tensorflow" in file.read():
-                    break
-            time.sleep(0.02)
+def test_ctrl_c_while_tensorflow_loads_is_quiet(small, tmp_path):
+    """It waits for the end of loading, which this script makes wait for the signal."""
+    script = tmp_path / "loading.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(PROJECT_DIR)!r})\n"
+        "class Finder:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name.endswith('.pywrap_tensorflow'):\n"
+        "            print('loading', flush=True)\n"
+        "            sys.stdin.readline()\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "import train_rnn\n"
+        "status = train_rnn.main(sys.argv[1:])\n"
+        "print('tensorflow.compat.v1' in sys.modules)\n"
+        "sys.exit(status)\n"
+    )
+    with start([str(script), *small], stdin=subprocess.PIPE) as process:
+        read_until(process, process.stdout, "loading")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        out, err = process.communicate("go on\n", timeout=PATIENCE)
     assert process.returncode == 130
-    assert re.fullmatch(r"\ninterrupted.*\n", err)
+    assert (out.splitlines()[-1], err) == ("True", "\ninterrupted\n")
 
 
 def test_a_closed_pipe_is_no_traceback(small):
@@ -311,7 +326,7 @@ def test_a_terminal_gets_a_progress_bar(small):
             break
         text += chunk
     os.close(primary)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     text = text.decode()
     assert re.search(r"12/12 .*loss \d\.\d+, accuracy \d\.\d+, [\d,]+ examples/s", text)
     assert re.search(r"^result script=train_rnn ", text, re.MULTILINE)

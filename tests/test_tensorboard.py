@@ -2,13 +2,12 @@
 
 import json
 import os
-import time
 import urllib.request
 
 import pytest
 from browser import Browser, missing, tensorboard
 from conftest import TENSORFLOW_VERSION
-from scripts import main
+from scripts import main, wait_for
 
 SCALARS = {
     "train": {
@@ -31,12 +30,28 @@ def served(tmp_path_factory, small_data):
         assert main(script, [*common, "--units", units]) == 0
     names = [f"{path.parent.name}/{path.name}" for path in sorted(log_dir.glob("*/*"))]
     with tensorboard(log_dir) as address:
-        end = time.time() + 60
-        while time.time() < end and not all(
-            f"{name}/test" in get(address, "runs") for name in names
-        ):
-            time.sleep(0.5)
+        wait_for(lambda: is_read(address, names), "TensorBoard's reading of all runs")
         yield address, names
+
+
+def is_read(address, names):
+    """Whether the last of each kind of events in all folders of the runs is there."""
+    kinds = ("scalars", "images", "histograms", "text")
+    tags = {kind: get(address, f"plugin/{kind}/tags") for kind in kinds}
+    return len(session_groups(address)) == len(names) and all(
+        name in tags["images"]
+        and name in tags["text"]
+        and f"{name}/train" in tags["histograms"]
+        and all(
+            len(tags["images"].get(f"{name}/{split}", ())) == 2
+            for split in ("validation", "test")
+        )
+        and all(
+            SCALARS[split] <= set(tags["scalars"].get(f"{name}/{split}", ()))
+            for split in SCALARS
+        )
+        for name in names
+    )
 
 
 def get(address, path, body=None):
@@ -47,6 +62,15 @@ def get(address, path, body=None):
     with urllib.request.urlopen(request) as response:
         content = response.read().decode()
     return json.loads(content) if content.startswith(("{", "[")) else content
+
+
+def session_groups(address):
+    """What the page of hyperparameters shows of the finished runs, by units."""
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 10}
+    request["allowedStatuses"] = ["STATUS_SUCCESS"]
+    request["colParams"] = [{"hparam": "units", "order": "ORDER_DESC"}]
+    found = get(address, "plugin/hparams/session_groups", request)
+    return found.get("sessionGroups", [])
 
 
 def test_the_splits_have_their_scalars_under_the_same_tags(served):
@@ -90,10 +114,7 @@ def test_runs_are_compared_by_every_option_and_test_accuracy(served):
     assert {"script", "units", "learning_rate", "forget_bias", "seed"} < columns
     first = experiment["metricInfos"][0]
     assert first["name"] == {"group": "test", "tag": "accuracy"}
-    request = {"experimentName": "", "startIndex": 0, "sliceSize": 10}
-    request["allowedStatuses"] = ["STATUS_SUCCESS"]
-    request["colParams"] = [{"hparam": "units", "order": "ORDER_DESC"}]
-    found = get(address, "plugin/hparams/session_groups", request)["sessionGroups"]
+    found = session_groups(address)
     assert [group["hparams"]["units"] for group in found] == [7, 5]
     (metric,) = [m for m in found[0]["metricValues"] if m["name"] == first["name"]]
     assert 0 <= metric["value"] <= 1
