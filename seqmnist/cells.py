@@ -4,11 +4,13 @@ Each cell is one time step of a recurrence and follows TF1's RNNCell protocol, s
 
     outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
 
-works with it in TensorFlow 1.15 and 2.x alike, where `tf.nn.rnn_cell` is gone. Names,
-shapes, gate order and initial values of the variables are those of TF 1.15's own cells,
-so their checkpoints load; `bias_init` and `recurrent_init` choose other initial values,
-which initializers.py describes. In the equations `[x, h]` is the concatenation along
-the units, `·` the element-wise product and `σ` the logistic function.
+works with it in TensorFlow 1.15 and 2.x alike, where `tf.nn.rnn_cell` is gone. So do
+`static_rnn`, `raw_rnn` and the bidirectional ones; docs/migrating.md has the old names
+beside the new. Names, shapes, gate order and initial values of the variables are those
+of TF 1.15's own cells, so their checkpoints load; `bias_init` and `recurrent_init`
+choose other initial values, which initializers.py describes. In the equations `[x, h]`
+is the concatenation along the units, `·` the element-wise product and `σ` the logistic
+function.
 """
 
 import contextlib
@@ -36,6 +38,9 @@ class RecurrentCell:
         bias_init: how the gates' biases start: "default" as in TF1, "chrono" or
             "uniform".
         time_steps: length of the sequences, by which "chrono" chooses the biases.
+
+    Raises:
+        TypeError: the name is no string, as where TF1's cells take an `activation`.
     """
 
     def __init__(
@@ -46,12 +51,17 @@ class RecurrentCell:
         bias_init="default",
         time_steps=None,
     ):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{type(self).__name__}: name is {name!r}, expected a string; there is "
+                "no `activation`, which is tanh"
+            )
         self.num_units = num_units
         self.name = name
         self.recurrent_init = recurrent_init
         self.bias_init = bias_init
         self.time_steps = time_steps
-        self._built_in = None  # the graph that has the variables
+        self._built = None  # the graph that has the variables, and their scope
 
     @property
     def output_size(self):
@@ -75,19 +85,52 @@ class RecurrentCell:
         """The same, under the name by which TensorFlow 2 asks for it."""
         if inputs is not None:
             batch_size, dtype = tf.shape(inputs)[0], inputs.dtype
+        if batch_size is None or dtype is None:
+            raise ValueError(
+                "batch_size and dtype cannot be None while constructing initial "
+                f"state: batch_size={batch_size}, dtype={dtype}"
+            )
         return self.zero_state(batch_size, dtype)
+
+    @property
+    def trainable_variables(self):
+        """The cell's trainable variables, of a graph that is open; at first none."""
+        if self._built is None or self._built[0] is not _outermost_graph():
+            return []
+        return self._built[1].trainable_variables()
 
     def __call__(self, inputs, state, scope=None):
         """Computes one time step.
 
         Args:
-            inputs: x, float32 `[batch_size, input_size]`.
+            inputs: x, float `[batch_size, input_size]`.
             state: the state of the time step before, as `zero_state` shapes it.
             scope: the variable scope of the cell's variables; `None` for the cell's
-                name.
+                name. Only the first call has a say in it.
 
         Returns:
             The output `[batch_size, num_units]` and the new state.
+
+        Raises:
+            ValueError: the inputs are not floating-point, or their size is unknown.
+        """
+        inputs, state = tf.nest.map_structure(tf.convert_to_tensor, (inputs, state))
+        if not inputs.dtype.is_floating:
+            raise ValueError(
+                "RNN cell only supports floating point inputs, but saw dtype: "
+                f"{inputs.dtype}"
+            )
+        with self._scope(scope):
+            return self.call(inputs, state)
+
+    def call(self, inputs, state):
+        """Computes one time step within the cell's variable scope.
+
+        Args:
+            inputs, state: as for `__call__`.
+
+        Returns:
+            As `__call__`.
         """
         raise NotImplementedError
 
@@ -109,14 +152,18 @@ class RecurrentCell:
     def _scope(self, scope):
         """The cell's variable scope: new variables at first, then the same ones.
 
-        As in TF1, a second cell that would share them by accident is refused by
-        `tf.get_variable`.
+        As in TF1, the cell has its variables for good, wherever it is called next;
+        another cell that is called beside it gets a scope with a number; and one that
+        would share the variables by accident is refused by `tf.get_variable`.
         """
         graph = _outermost_graph()
-        reuse = True if self._built_in is graph else None
-        with tf.variable_scope(scope or self.name, reuse=reuse) as used:
+        if self._built is not None and self._built[0] is graph:
+            with tf.variable_scope(self._built[1], reuse=True) as used:
+                yield used
+            return
+        with tf.variable_scope(scope, default_name=self.name) as used:
             yield used
-        self._built_in = graph
+        self._built = graph, used
 
     def _weights(self, input_size, dtype):
         """See `weights`."""
@@ -168,10 +215,9 @@ class BasicRNNCell(RecurrentCell):
     def __init__(self, num_units, name="basic_rnn_cell", recurrent_init="glorot"):
         super().__init__(num_units, name, recurrent_init)
 
-    def __call__(self, inputs, state, scope=None):
-        with self._scope(scope):
-            ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
-            output = tf.tanh(_affine([inputs, state], kernel, bias))
+    def call(self, inputs, state):
+        ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
+        output = tf.tanh(_affine([inputs, state], kernel, bias))
         return output, output
 
     def _weights(self, input_size, dtype):
@@ -222,13 +268,12 @@ class LSTMCell(RecurrentCell):
         """`h` of the state."""
         return state.h
 
-    def __call__(self, inputs, state, scope=None):
+    def call(self, inputs, state):
         c, h = state
-        with self._scope(scope):
-            ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
-            i, j, f, o = tf.split(_affine([inputs, h], kernel, bias), 4, axis=1)
-            c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * tf.tanh(j)
-            h = tf.sigmoid(o) * tf.tanh(c)
+        ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
+        i, j, f, o = tf.split(_affine([inputs, h], kernel, bias), 4, axis=1)
+        c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * tf.tanh(j)
+        h = tf.sigmoid(o) * tf.tanh(c)
         return h, LSTMState(c, h)
 
     def _weights(self, input_size, dtype):
@@ -276,13 +321,12 @@ class GRUCell(RecurrentCell):
     ):
         super().__init__(num_units, name, recurrent_init, bias_init, time_steps)
 
-    def __call__(self, inputs, state, scope=None):
-        with self._scope(scope):
-            of_gates, of_candidate = self._weights(_size(inputs), inputs.dtype)
-            gates = tf.sigmoid(_affine([inputs, state], *of_gates))
-            r, u = tf.split(gates, 2, axis=1)
-            candidate = tf.tanh(_affine([inputs, r * state], *of_candidate))
-            output = u * state + (1 - u) * candidate
+    def call(self, inputs, state):
+        of_gates, of_candidate = self._weights(_size(inputs), inputs.dtype)
+        gates = tf.sigmoid(_affine([inputs, state], *of_gates))
+        r, u = tf.split(gates, 2, axis=1)
+        candidate = tf.tanh(_affine([inputs, r * state], *of_candidate))
+        output = u * state + (1 - u) * candidate
         return output, output
 
     def _weights(self, input_size, dtype):
@@ -309,11 +353,17 @@ class StackedCell(RecurrentCell):
     networks", arXiv:1303.5778, section 2.
 
     Args:
-        cells: two or more, from the bottom.
+        cells: one or more, from the bottom. A cell that is there twice has its weights
+            in both places.
+
+    Raises:
+        ValueError: there are no cells.
     """
 
     def __init__(self, cells):
-        super().__init__(cells[-1].num_units, "multi_rnn_cell")
+        if not cells:
+            raise ValueError("a stack of no cells; expected one or more")
+        super().__init__(cells[-1].output_size, "multi_rnn_cell")
         self.cells = cells
 
     @property
@@ -329,13 +379,12 @@ class StackedCell(RecurrentCell):
         """The output of the cell on top."""
         return self.cells[-1].last_output(state[-1])
 
-    def __call__(self, inputs, state, scope=None):
+    def call(self, inputs, state):
         states = []
-        with self._scope(scope):
-            for layer, (cell, before) in enumerate(zip(self.cells, state)):
-                with tf.variable_scope(f"cell_{layer}"):
-                    inputs, after = cell(inputs, before)
-                states.append(after)
+        for layer, (cell, before) in enumerate(zip(self.cells, state)):
+            with tf.variable_scope(f"cell_{layer}"):
+                inputs, after = cell(inputs, before)
+            states.append(after)
         return inputs, tuple(states)
 
     def weights(self, input_size, dtype, scope=None):
@@ -369,7 +418,12 @@ def stack(cells):
 
 def _size(inputs):
     """The size of the inputs of a time step."""
-    return inputs.shape.as_list()[-1]
+    size = inputs.shape.as_list()[-1]
+    if size is None:
+        raise ValueError(
+            f"Expected inputs.shape[-1] to be known, saw shape: {inputs.shape}"
+        )
+    return size
 
 
 def _affine(parts, kernel, bias):

@@ -103,6 +103,12 @@ def load_splits(
             `validation_size` leaves nothing to train on.
     """
     folder = Path(data_dir)
+    if folder == DATA_DIR and not folder.exists():
+        raise UserError(
+            "seqmnist is installed without MNIST; give load_splits, or --data-dir, the "
+            "folder data/ of a clone, or another one with the four IDX files: "
+            + ", ".join(f"{names[0]}.gz" for names in FILE_NAMES.values())
+        )
     check_folder(
         folder,
         "--data-dir takes a folder with the four IDX files of MNIST or of a set like "

@@ -50,6 +50,8 @@ def dynamic_rnn(
             dtype.
     """
     if _is_compiled():
+        if not tf.nest.is_nested(inputs):
+            inputs = tf.convert_to_tensor(inputs)
         obstacle = _obstacle(cell, inputs, sequence_length, initial_state, dtype)
         tf.add_to_collection(OBSTACLES, obstacle)
         if not obstacle:
@@ -97,14 +99,29 @@ def _obstacle(cell, inputs, sequence_length, initial_state, dtype):
             return f"{type(one).__name__} has no fast path"
     if sequence_length is not None:
         return "sequences of several lengths have no fast path"
+    if tf.nest.is_nested(inputs):
+        return "inputs of several tensors have no fast path"
     if not inputs.shape.is_fully_defined():
         return f"inputs of shape {inputs.shape} have no fast path"
-    if initial_state is None and dtype is None:
-        return "no dtype"  # tf.nn.dynamic_rnn raises the error
+    if not _are_right(cell, inputs, initial_state, dtype):
+        return "wrong arguments have no fast path"  # tf.nn.dynamic_rnn says which
     with tf.init_scope():
         if tf.executing_eagerly():
             return "functions called eagerly have no fast path"
     return ""
+
+
+def _are_right(cell, inputs, initial_state, dtype):
+    """Whether `tf.nn.dynamic_rnn` would take these arguments."""
+    if inputs.shape.rank != 3 or not inputs.dtype.is_floating:
+        return False
+    if initial_state is None:
+        return dtype == inputs.dtype
+    try:
+        tf.nest.assert_same_structure(initial_state, cell.state_size)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _read_fast(cell, inputs, initial_state, time_major):
@@ -113,8 +130,6 @@ def _read_fast(cell, inputs, initial_state, time_major):
 
     if time_major:
         inputs = tf.transpose(inputs, [1, 0, 2])
-    if initial_state is not None:
-        tf.nest.assert_same_structure(initial_state, cell.state_size)
     size, dtype = inputs.shape.as_list()[2], inputs.dtype
     if type(cell) is StackedCell:
         cells, states = cell.cells, initial_state or [None] * len(cell.cells)
