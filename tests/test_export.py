@@ -109,7 +109,7 @@ def network(parse):
         classifier = classifier_of(script, config)
         session = tf.Session(graph=classifier.graph)
         session.run(classifier.init_op)
-        return classifier, session, config
+        return classifier, session
 
     return build
 
@@ -139,8 +139,8 @@ def read_model(path):
     ],
 )
 def test_the_exported_graph_predicts_as_the_network_does(network, name, options):
-    classifier, session, config = network(name, *options)
-    graph, signature = build_inference_graph(classifier, session, config)
+    classifier, session = network(name, *options)
+    graph, signature = build_inference_graph(classifier, session)
     random = np.random.RandomState(0)
     for batch_size in (1, 7):
         images = random.randint(0, 256, [batch_size, 28, 28]).astype(np.uint8)
@@ -162,9 +162,9 @@ def test_another_process_loads_it_and_predicts_the_same(network, splits, tmp_pat
     np.save(str(tmp_path / "images.npy"), images)
     models, expected = [], []
     for name in NAMES:
-        classifier, session, config = network(name)
+        classifier, session = network(name)
         models.append(str(tmp_path / name))
-        difference = export(classifier, session, config, models[-1])
+        difference = export(classifier, session, models[-1])
         assert 0 <= difference < 1e-5
         logits = session.run(classifier.evaluation.logits, {classifier.images: images})
         expected += [softmax(logits[:1]), softmax(logits)]
@@ -188,8 +188,8 @@ def test_it_holds_nothing_that_tensorflow_1_15_does_not_know(network, name, tmp_
 
 @EACH_SCRIPT
 def test_it_holds_nothing_of_the_training(network, name, tmp_path):
-    classifier, session, config = network(name)
-    export(classifier, session, config, str(tmp_path / "model"))
+    classifier, session = network(name)
+    export(classifier, session, str(tmp_path / "model"))
     model = read_model(tmp_path / "model")
     ops = [node.op for node in nodes(model.graph_def)]
     assert ops.count("Placeholder") == 1
@@ -271,8 +271,8 @@ def test_a_graph_that_computes_something_else_is_not_exported(
 
 def test_the_readmes_command_runs_the_model(network, tmp_path):
     """saved_model_cli, as README.md has it, in a folder with a model of that name."""
-    classifier, session, config = network("train_rnn")
-    export(classifier, session, config, str(tmp_path / "model"))
+    classifier, session = network("train_rnn")
+    export(classifier, session, str(tmp_path / "model"))
     readme = (PROJECT_DIR / "README.md").read_text()
     make, run = re.search(
         r"```\n(python -c 'import numpy[^\n]*)\n(saved_model_cli (?:[^`]|\n)*)```",
