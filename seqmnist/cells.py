@@ -162,6 +162,9 @@ class RecurrentCell:
                 yield used
             return
         with tf.variable_scope(scope, default_name=self.name) as used:
+            # `tf.nn.dynamic_rnn` asks for it; a cached value of a variable would be
+            # that from before a function was called, also in a loop of updates.
+            used.set_caching_device(None)
             yield used
         self._built = graph, used
 

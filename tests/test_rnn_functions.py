@@ -520,3 +520,68 @@ def test_our_dynamic_rnn_takes_what_tfs_takes():
     assert found[0][:2] == found[1][:2]
     assert found[0][0] == below("elsewhere", LSTM)
     assert_close(found[0][2], found[1][2])
+
+
+@pytest.mark.skipif(IS_TF1, reason="TF 1.15 does not compile functions")
+@pytest.mark.parametrize("function", [rnn.dynamic_rnn, tf.nn.dynamic_rnn])
+def test_a_compiled_loop_of_updates_sees_each_of_them(function):
+    """Where there is no fast path, too; a value that is cached would be stale."""
+    inputs = random(BATCH_SIZE, TIME_STEPS, INPUT_SIZE)
+
+    def loss():
+        with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+            cell = cells.GRUCell(NUM_UNITS)
+            outputs, _ = function(cell, tf.constant(inputs), ALL, dtype=tf.float32)
+        return tf.reduce_sum(outputs)
+
+    def two_updates():
+        def update(k, array):
+            value = loss()
+            doubled = [v.assign(2 * v.read_value()) for v in variables]
+            with tf.control_dependencies(doubled):
+                return k + 1, array.write(k, value)
+
+        array = tf.TensorArray(tf.float32, 2, element_shape=[])
+        return tf.while_loop(lambda k, _: k < 2, update, [0, array])[1].stack()
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        plain = loss()
+        variables = tf.trainable_variables()
+        compiled = tf.function(two_updates, jit_compile=True, autograph=False)()
+        session.run(tf.global_variables_initializer())
+        weights = weights_of(variables)
+        expected = []
+        for factor in (1, 2, 1):
+            for variable, value in zip(variables, weights):
+                variable.load(factor * value, session)
+            expected.append(session.run(plain))
+        np.testing.assert_allclose(session.run(compiled), expected[:2], rtol=1e-5)
+    assert abs(expected[0] - expected[1]) > 0.01
+
+
+class Leaky(cells.RecurrentCell):
+    """A cell of one's own, in TF1's way: with `call`."""
+
+    def call(self, inputs, state):
+        ((kernel, bias),) = [self._kernel_and_bias(INPUT_SIZE, inputs.dtype, 1)]
+        read = tf.matmul(tf.concat([inputs, state], 1), kernel)
+        output = (state + tf.tanh(tf.nn.bias_add(read, bias))) / 2
+        return output, output
+
+
+def test_a_cell_of_ones_own_needs_a_call_only():
+    inputs = random(BATCH_SIZE, TIME_STEPS, INPUT_SIZE)
+    with tf.Graph().as_default(), tf.Session() as session:
+        outputs, _ = rnn.dynamic_rnn(
+            Leaky(NUM_UNITS, name="leaky"), tf.constant(inputs), dtype=tf.float32
+        )
+        variables = tf.trainable_variables()
+        assert [v.op.name for v in variables] == ["rnn/leaky/kernel", "rnn/leaky/bias"]
+        for variable, value in zip(variables, weights_of(variables)):
+            variable.load(value, session)
+        found, (kernel, bias) = session.run([outputs, variables])
+    state = np.zeros([BATCH_SIZE, NUM_UNITS], np.float32)
+    for t in range(TIME_STEPS):
+        z = np.hstack([inputs[:, t], state]) @ kernel + bias
+        state = (state + np.tanh(z)) / 2
+        np.testing.assert_allclose(found[:, t], state, rtol=1e-5, atol=1e-6)
