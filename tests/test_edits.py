@@ -42,16 +42,15 @@ TWO_DIRECTIONS = f"""
 """
 MINIMAL_GATED_UNIT = """
 class MinimalGatedUnit(RecurrentCell):
-    def __call__(self, inputs, state, scope=None):
-        with self._scope(scope):
-            size = inputs.shape.as_list()[1]
-            (of_gate, of_candidate) = [
-                self._kernel_and_bias(size, inputs.dtype, 1, prefix)
-                for prefix in ("gate/", "candidate/")
-            ]
-            f = tf.sigmoid(tf.matmul(tf.concat([inputs, state], 1), of_gate[0]))
-            read = tf.concat([inputs, f * state], 1)
-            candidate = tf.tanh(tf.matmul(read, of_candidate[0]) + of_candidate[1])
+    def call(self, inputs, state):
+        size = inputs.shape.as_list()[1] + self.num_units
+        of_gate, of_candidate = (
+            tf.get_variable(name, [size, self.num_units])
+            for name in ("gate", "candidate")
+        )
+        f = tf.sigmoid(tf.matmul(tf.concat([inputs, state], 1), of_gate))
+        read = tf.concat([inputs, f * state], 1)
+        candidate = tf.tanh(tf.matmul(read, of_candidate))
         output = (1 - f) * state + f * candidate
         return output, output
 """
@@ -312,7 +311,8 @@ def test_what_is_replaced_in_a_script_is_replaced_everywhere(
         argv = [*small, "--log-dir", str(tmp_path / name), "--learning-rate", "0.01"]
         assert script.main([*argv, "--summaries", "all", "--recurrence", path]) == 0
         (folder,) = (tmp_path / name / "train_lstm").iterdir()
-        rows = [row.split(",") for row in (folder / "metrics.csv").open()]
+        lines = (folder / "metrics.csv").read_text().splitlines()
+        rows = [line.split(",") for line in lines]
         capsys.readouterr()
         model = str(tmp_path / name / "model")
         assert predict.main([str(folder), "--test-index", "5", "--export", model]) == 0
