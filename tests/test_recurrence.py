@@ -197,9 +197,27 @@ def test_a_gradient_of_another_function_is_right_too(network):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+def test_two_gradients_of_one_recurrence_share_its_history(network):
+    inputs = tf.constant(random(3, 4, 2))
+
+    def train(inputs):
+        with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+            outputs, _ = rnn.dynamic_rnn(GRUCell(5), inputs, dtype=tf.float64)
+        losses = weighted(outputs), weighted(outputs**2)
+        return [tf.gradients(loss, inputs)[0] for loss in losses]
+
+    plain, fast = train(inputs), compiled(train)(inputs)
+    with tf.Session() as session:
+        session.run(
+            [tf.global_variables_initializer(), tf.local_variables_initializer()]
+        )
+        for _ in range(2):
+            for found, expected in zip(*session.run([fast, plain])):
+                np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
 def test_weights_are_read_anew_in_a_loop():
     """Also those that `tf.nn.dynamic_rnn` made, which would be cached."""
-    inputs = tf.constant(random(3, 4, 2))
     with tf.Graph().as_default():
         inputs = tf.constant(random(3, 4, 2))
 
@@ -256,9 +274,9 @@ def test_what_has_no_fast_path_is_tf1s_own(cell, lengths, expected):
 def test_long_sequences_are_streamed_and_short_ones_hoisted():
     with tf.Graph().as_default():
         notebooks = {
-            "rnn": (BasicRNNCell(150), 28, 75, 28),
-            "lstm": (LSTMCell(128), 28, 50, 28),
-            "pixels": (GRUCell(64), 784, 256, 1),
+            "rnn": (BasicRNNCell(150), 28, 75),
+            "lstm": (LSTMCell(128), 28, 50),
+            "pixels": (GRUCell(64), 784, 256),
         }
         found = {
             name: type(recurrence.make_recurrence(*sizes, tf.float32)).__name__

@@ -91,6 +91,8 @@ class History(NamedTuple):
         nobody does, XLA drops the arrays; if somebody does, their beginnings change
         from zeros to variables. TensorFlow changes its own loops at that moment, too.
         """
+        if self.starts[0].op.inputs[0].op.type == "ReadVariableOp":
+            return  # a second gradient of the same loop
         for start, saved in zip(self.starts, self.saved):
             variable = _scratch(saved.shape.as_list(), saved.dtype)
             start.op._update_input(0, variable.read_value())
@@ -398,17 +400,20 @@ class Streamed(Recurrence):
 
 
 def make_recurrence(
-    cell: Any, time_steps: int, batch_size: int, input_size: int, dtype: Any
+    cell: Any, time_steps: int, batch_size: int, dtype: Any
 ) -> Recurrence:
     """Chooses the kind of recurrence for its sizes."""
-    num_units = cell.num_units
+    size = batch_size * cell.num_units
     num_gates = sum(EQUATIONS[type(cell)].gates_per_kernel)
-    if time_steps * batch_size * num_gates * num_units > MAX_HOISTED:
-        layout = Layout(num_units, batch_size, dtype, True, True)
-        return Streamed(cell, layout, time_steps)
-    has_blocks = batch_size * num_units >= MIN_BLOCK
-    layout = Layout(num_units, batch_size, dtype, False, has_blocks)
-    return Hoisted(cell, layout, time_steps)
+    is_long = time_steps * num_gates * size > MAX_HOISTED
+    layout = Layout(
+        cell.num_units,
+        batch_size,
+        dtype,
+        is_units_major=is_long,
+        has_blocks=is_long or size >= MIN_BLOCK,
+    )
+    return (Streamed if is_long else Hoisted)(cell, layout, time_steps)
 
 
 def recur(
@@ -427,7 +432,7 @@ def recur(
         The outputs, `[B, T, H]`, and the state after the last time step.
     """
     batch_size, time_steps, input_size = inputs.shape.as_list()
-    recurrence = make_recurrence(cell, time_steps, batch_size, input_size, inputs.dtype)
+    recurrence = make_recurrence(cell, time_steps, batch_size, inputs.dtype)
     num_initial = 0 if initial is None else len(initial)
 
     @tf.custom_gradient

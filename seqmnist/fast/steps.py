@@ -240,7 +240,7 @@ def _updates_per_call(classifier: Classifier) -> int:
     """The number of updates that take about as long as `RUN_OPERATIONS`."""
     weights = classifier.optimizer.weights
     num_values = sum(weight.shape.num_elements() for weight in weights)
-    time_steps = classifier.training.inputs.shape.as_list()[1]
+    time_steps = classifier.training.inputs.shape.as_list()[1] or 1
     # Two operations per multiply-add, forwards and twice that backwards.
     operations = 3 * 2 * num_values * time_steps * classifier.config.batch_size
     return int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
