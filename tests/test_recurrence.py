@@ -38,6 +38,12 @@ def random(*shape):
     return np.random.RandomState(list(shape)).randn(*shape)
 
 
+def initialized_session():
+    session = tf.Session()
+    session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+    return session
+
+
 def weighted(tensor):
     """A sum of all values, each with a weight of its own."""
     return tf.reduce_sum(tensor * random(*tensor.shape.as_list()))
@@ -98,10 +104,7 @@ class Network:
         before = len(tf.local_variables())
         self.read = compiled(losses)(inputs, *initial)
         assert len(tf.local_variables()) == before  # nothing is kept for a gradient
-        self.session = tf.Session()
-        self.session.run(
-            [tf.global_variables_initializer(), tf.local_variables_initializer()]
-        )
+        self.session = initialized_session()
         for variable in self.variables:
             variable.load(random(*variable.shape.as_list()), self.session)
 
@@ -189,10 +192,7 @@ def test_a_gradient_of_another_function_is_right_too(network):
         return tf.gradients(value(inputs), inputs)
 
     found = compiled(train)(inputs)
-    with tf.Session() as session:
-        session.run(
-            [tf.global_variables_initializer(), tf.local_variables_initializer()]
-        )
+    with initialized_session() as session:
         found, expected = session.run([found, expected])
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
@@ -207,10 +207,7 @@ def test_two_gradients_of_one_recurrence_share_its_history(network):
         return [tf.gradients(loss, inputs)[0] for loss in losses]
 
     plain, fast = train(inputs), compiled(train)(inputs)
-    with tf.Session() as session:
-        session.run(
-            [tf.global_variables_initializer(), tf.local_variables_initializer()]
-        )
+    with initialized_session() as session:
         for _ in range(2):
             for found, expected in zip(*session.run([fast, plain])):
                 np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
