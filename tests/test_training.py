@@ -365,11 +365,14 @@ def test_the_network_has_the_documented_shapes(name, parse):
         return tensor.shape.as_list()
 
     assert shape(classifier.images) == [None, 28, 28]
-    assert shape(classifier.evaluation.inputs) == [None, 784, 1]
-    assert shape(classifier.evaluation.logits) == [None, 10]
-    assert shape(classifier.evaluation.logits_per_step) == [None, 784, 10]
-    for scalar in ("loss", "correct_count", "learning_rate"):
-        assert shape(getattr(classifier, scalar)) == []
+    for trace in (classifier.training, classifier.evaluation):
+        assert shape(trace.inputs) == [None, 784, 1]
+        assert shape(trace.logits) == [None, 10]
+        assert shape(trace.logits_per_step) == [None, 784, 10]
+    training, update = classifier.training, classifier.update
+    scalars = [training.loss, training.correct_count]
+    scalars += [update.learning_rate, update.gradient_norm]
+    assert [shape(scalar) for scalar in scalars] == [[]] * 4
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
