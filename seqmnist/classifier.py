@@ -85,7 +85,7 @@ class Classifier:
                 self.average = average_weights(config)
                 self.optimizer = Optimizer(config, optimizer, self.average)
                 self.update, self.gradients = self.optimizer.minimize(
-                    self.training.loss
+                    self.training.loss, before=[self.training.correct_count]
                 )
             self.training_graph_def = self.graph.as_graph_def(add_shapes=True)
             with tf.name_scope("evaluation"):

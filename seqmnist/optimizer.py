@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from seqmnist import tf1 as tf
+from seqmnist.errors import UserError
 
 AVERAGE = "/ExponentialMovingAverage"
 
@@ -63,27 +64,41 @@ class Optimizer:
         self._learning_rate: Any = None
         self._optimizer = make(lambda: self._learning_rate)
 
-    def minimize(self, loss: Any) -> tuple[Step, list[Any]]:
+    def minimize(
+        self, loss: Any, before: Sequence[Any] = ()
+    ) -> tuple[Step, list[Any]]:
         """Makes the update that follows from a loss.
 
         Args:
             loss: float32 scalar, of all trainable variables of the graph. Those it does
-                not depend on are not trained.
+                not depend on are not trained. It is computed before the update.
+            before: tensors that are computed before the update, too.
 
         Returns:
             The `Step`, and the gradients in the order of `weights`.
+
+        Raises:
+            UserError: the loss depends on no trainable variable.
         """
         variables = tf.trainable_variables()
         found = zip(tf.gradients(loss, variables), variables)
         pairs = [(gradient, v) for gradient, v in found if gradient is not None]
+        if not pairs:
+            names = ", ".join(v.op.name for v in variables) or "none"
+            raise UserError(
+                "nothing can be trained: the loss depends on no trainable variable "
+                f"(those of the network: {names})"
+            )
         gradients, self.weights = map(list, zip(*pairs))
-        return self.apply(gradients), gradients
+        return self.apply(gradients, [loss, *before]), gradients
 
-    def apply(self, gradients: Sequence[Any]) -> Step:
+    def apply(self, gradients: Sequence[Any], before: Sequence[Any] = ()) -> Step:
         """Makes the update that follows from gradients.
 
         Args:
             gradients: dense tensors, in the order of `weights`.
+            before: tensors that are computed before the update. In a plain graph,
+                others that read a variable may see it before or after.
 
         Returns:
             The `Step`.
@@ -94,7 +109,7 @@ class Optimizer:
             gradient_norm = tf.global_norm(gradients)
         else:
             gradients, gradient_norm = _clip(gradients, config.max_grad_norm)
-        before = [self._learning_rate, gradient_norm]
+        before = [*before, self._learning_rate, gradient_norm]
         if self.average is not None:
             decay = self.average.decay_after(self.global_step)
             before.append(decay)
