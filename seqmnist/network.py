@@ -51,7 +51,7 @@ class Network:
         self.classifier, config = classifier, classifier.config
         self.graph_def = readable(classifier.training_graph_def)
         self.workers = workers
-        self.steps = make_steps(classifier, config, workers)
+        self.steps = make_steps(classifier, workers)
         self.histograms = None
         if config.summaries == "all":
             self.histograms = Histograms(classifier, config.batch_size)

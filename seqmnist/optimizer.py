@@ -64,9 +64,7 @@ class Optimizer:
         self._learning_rate: Any = None
         self._optimizer = make(lambda: self._learning_rate)
 
-    def minimize(
-        self, loss: Any, before: Sequence[Any] = ()
-    ) -> tuple[Step, list[Any]]:
+    def minimize(self, loss: Any, before: Sequence[Any] = ()) -> tuple[Step, list[Any]]:
         """Makes the update that follows from a loss.
 
         Args:

@@ -9,7 +9,6 @@ the sum.
 from __future__ import annotations
 
 import math
-from argparse import Namespace
 from typing import Any, NamedTuple, Sequence
 
 import numpy as np
@@ -116,14 +115,12 @@ class PlainSteps:
         return {classifier.images: batch.images, classifier.labels: batch.labels}
 
 
-def make_steps(
-    classifier: Classifier, config: Namespace, workers: OneWorker | None = None
-) -> PlainSteps:
+def make_steps(classifier: Classifier, workers: OneWorker | None = None) -> PlainSteps:
     """Chooses how to train.
 
     Args:
-        classifier: the `Classifier`.
-        config: with `recurrence`: "fast", "plain", or "auto" for fast where possible.
+        classifier: the `Classifier`, whose configuration has `recurrence`: "fast",
+            "plain", or "auto" for fast where possible.
         workers: who train together; `None` for this process alone.
 
     Returns:
@@ -133,7 +130,7 @@ def make_steps(
         UserError: the fast path is asked for and cannot run.
     """
     workers = workers or OneWorker()
-    if config.recurrence == "plain":
+    if classifier.config.recurrence == "plain":
         return PlainSteps(classifier, workers, "as asked for")
     from seqmnist.fast.steps import CannotCompile, CompiledSteps  # TF 2 only
 
@@ -142,7 +139,7 @@ def make_steps(
     except CannotCompile as error:
         return plain_steps(classifier, workers, str(error))
     if steps.slow_recurrences:
-        _check_not_wanted(config, steps.slow_recurrences)
+        _check_not_wanted(classifier.config, steps.slow_recurrences)
     return steps
 
 

@@ -156,7 +156,7 @@ class Run:
     def __init__(self, script, recurrence, parse, small_data, *more):
         config = parse(script, [*OPTIONS, *more, "--recurrence", recurrence])
         self.classifier = classifier_of(script, config)
-        steps = make_steps(self.classifier, config)
+        steps = make_steps(self.classifier)
         self.session = tf.Session(
             graph=self.classifier.graph, config=steps.session_config
         )
@@ -279,6 +279,29 @@ def test_the_paths_say_which_they_are(parse, small_data):
         run = Run(edited(edits), "auto", parse, small_data)
         assert run.steps.description == expected
         assert len(run.train(2)) == 2
+
+
+@pytest.mark.skipif(tf.VERSION.startswith("1."), reason="compiles no functions")
+def test_what_cannot_be_compiled_in_evaluation_alone_is_evaluated_plainly(
+    parse, small_data, capfd
+):
+    as_text = "tf.strings.to_number(tf.as_string(tf.reduce_max(inputs)))"
+    edit = (LOGITS, f"{LOGITS} + (0. if noise else {as_text})")
+    run = Run(edited([edit]), "auto", parse, small_data)
+    assert run.steps.description.startswith("fast")
+    evaluations = [run.evaluate() for _ in range(2)]
+    said = capfd.readouterr().err
+    assert said == "evaluation runs plain: XLA cannot compile AsString\n"
+    expected = Run(edited([edit]), "plain", parse, small_data).evaluate()
+    for evaluation in evaluations:
+        for batch, other in zip(evaluation, expected):
+            np.testing.assert_array_equal(batch[2], other[2])
+
+
+def test_a_network_of_which_nothing_can_be_trained_is_refused(parse):
+    script = edited([(LOSS, "return tf.constant(1.0)")])
+    with pytest.raises(UserError, match="the loss depends on no trainable variable"):
+        classifier_of(script, parse(script, OPTIONS))
 
 
 def test_variables_that_traces_do_not_share_are_refused(parse):

@@ -62,7 +62,7 @@ def train(parse, small_data):
         argv = ["--units", "5", "--batch-size", "50", *argv]
         config = parse(train_lstm, argv)
         classifier = classifier_of(train_lstm, config)
-        steps = make_steps(classifier, config)
+        steps = make_steps(classifier)
         train = mnist.load_splits(small_data, 20).train
         updates, history = [], []
         with tf.Session(graph=classifier.graph, config=steps.session_config) as session:
@@ -185,3 +185,17 @@ def test_kernels_decay_beside_the_gradient_and_biases_do_not():
         found = session.run(weights)
     np.testing.assert_allclose(found[0], 0.9 * kernel - 0.1 * 2 * kernel, rtol=1e-6)
     np.testing.assert_allclose(found[1], bias - 0.1 * 2 * bias, rtol=1e-6)
+
+
+def test_what_an_update_tells_is_computed_before_it(parse):
+    """A loss may read a variable by itself, as L2 does."""
+    classifier = classifier_of(train_lstm, parse(train_lstm, []))
+    waiting, seen = [classifier.update.train_op], set()
+    while waiting:
+        op = waiting.pop()
+        seen.add(op.name)
+        parents = [*op.control_inputs, *(tensor.op for tensor in op.inputs)]
+        waiting += [parent for parent in parents if parent.name not in seen]
+    step, trace = classifier.update, classifier.training
+    told = [trace.loss, trace.correct_count, step.learning_rate, step.gradient_norm]
+    assert {tensor.op.name for tensor in told} <= seen

@@ -41,7 +41,7 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
     argv = ["--preset", network.preset, "--batch-size", str(network.batch_size)]
     config = parse(network.script, [*argv, "--recurrence", recurrence])
     classifier = classifier_of(network.script, config)
-    steps = make_steps(classifier, config)
+    steps = make_steps(classifier)
     with classifier.graph.as_default(), tf.Session() as session:
         weights = {v.op.name: v for v in tf.trainable_variables()}
         assert set(weights) == set(network.names)

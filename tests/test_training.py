@@ -58,7 +58,7 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
     config = parse(train_rnn, [*argv, "--recurrence", recurrence])
     test = mnist.load_splits(small_data, 20).test
     classifier = classifier_of(train_rnn, config)
-    steps = make_steps(classifier, config)
+    steps = make_steps(classifier)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         feed = {classifier.images: test.images}

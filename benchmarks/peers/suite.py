@@ -31,7 +31,7 @@ class Peer:
         mnist.IMAGE_SHAPE = (task.time_steps, task.input_size)
         VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)
         classifier = Classifier(config, script.network, script.loss, script.optimizer)
-        self.steps = make_steps(classifier, config)
+        self.steps = make_steps(classifier)
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         self.session = tf.Session(
             graph=classifier.graph, config=self.steps.session_config

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import Any, Sequence
+import sys
+from functools import partial
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
@@ -29,7 +32,9 @@ MAX_UPDATES = 20
 # What TensorFlow raises of a network that it can run, but not trace or compile.
 NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
 # What it says of that on stderr, beside raising an error.
-COMPILER_WARNINGS = re.compile(r"XLA_CPU_JIT|tf2xla|^\s*$")
+COMPILER_WARNINGS = re.compile(
+    r"XLA_CPU_JIT|tf2xla|The op is created at|dummy_function_name|^\s*(\[\[.*)?$"
+)
 UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
 
 
@@ -72,6 +77,7 @@ class CompiledSteps(PlainSteps):
         self._first = share.start
         self._part_sizes = _part_sizes(share.stop - share.start, config.units)
         self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, config.units)
+        self._has_evaluated = False
         self._slow: set[str] = set()
         try:
             with classifier.graph.as_default(), tf.name_scope("fast"):
@@ -101,14 +107,10 @@ class CompiledSteps(PlainSteps):
         """
         session.run(self._initializer)
         try:
-            with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
+            with _compiling():
                 session.run(self._trial)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            found = UNSUPPORTED_OPERATION.search(error.message)
-            reason = found.group(1) if found else _first_line(error.message)
-            return plain_steps(
-                self.classifier, self.workers, f"XLA cannot compile {reason}"
-            )
+        except CannotCompile as error:
+            return plain_steps(self.classifier, self.workers, str(error))
         return self
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
@@ -129,7 +131,16 @@ class CompiledSteps(PlainSteps):
             self._evaluation_images: batch.images,
             self._evaluation_labels: batch.labels,
         }
-        return tuple(session.run(self._evaluation, feed))
+        if self._has_evaluated:
+            return tuple(session.run(self._evaluation, feed))
+        self._has_evaluated = True
+        try:
+            with _compiling():
+                return tuple(session.run(self._evaluation, feed))
+        except CannotCompile as error:
+            print(f"evaluation runs plain: {error}", file=sys.stderr)
+            self._evaluation_sizes = []  # the size of no batch
+            return super().evaluate(session, batch)
 
     def _build_update(self):
         """Builds the graph of up to `max_updates` updates."""
@@ -152,33 +163,22 @@ class CompiledSteps(PlainSteps):
             values = [part(*args, step) for part, *args in zip(parts, images, labels)]
             return [_add(terms) for terms in zip(*values)]
 
+        def update(images, labels):
+            return apply(*compute(images, labels))
+
         if is_shared:
             loss, correct, *gradients = compute(self._images[0], self._labels[0])
             terms = [loss, tf.cast(correct, tf.float32), *gradients]
             values = apply(*self.workers.all_reduce(terms))
             self._updates = [tf.expand_dims(value, 0) for value in values]
-            self._trial = compute(*_zeros(self._images[0], self._labels[0]))
-            return
-
-        def updates(images, labels, num_updates):
-            def step(k, *arrays):
-                values = apply(*compute(tf.gather(images, k), tf.gather(labels, k)))
-                return [k + 1, *[a.write(k, v) for a, v in zip(arrays, values)]]
-
-            arrays = [
-                tf.TensorArray(dtype, self.max_updates, element_shape=[])
-                for dtype in (tf.float32, tf.int32, tf.float32, tf.float32)
-            ]
-            _, *arrays = tf.while_loop(
-                lambda k, *_: k < num_updates, step, [0, *arrays], parallel_iterations=1
+        else:
+            updates = tf.function(
+                partial(_repeat, update), jit_compile=is_whole, autograph=False
             )
-            return [array.stack() for array in arrays]
-
-        compiled = tf.function(updates, jit_compile=is_whole, autograph=False)
-        self._updates = compiled(self._images, self._labels, self._num_updates)
+            self._updates = updates(self._images, self._labels, self._num_updates)
         # Changes nothing, and shows whether all of it can be compiled.
         if is_whole:
-            self._trial = compiled(*_zeros(self._images, self._labels), 0)
+            self._trial = updates(*_zeros(self._images, self._labels), 0)
         else:
             self._trial = compute(*_zeros(self._images[0], self._labels[0]))
 
@@ -223,6 +223,18 @@ class CompiledSteps(PlainSteps):
         labels = tf.split(self._evaluation_labels, sizes)
         losses, correct, logits = zip(*map(compiled, images, labels))
         self._evaluation = [_add(losses), _add(correct), tf.concat(logits, 0)]
+
+
+@contextlib.contextmanager
+def _compiling() -> Iterator[None]:
+    """Raises `CannotCompile` for what XLA says of operations that it does not know."""
+    try:
+        with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
+            yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        found = UNSUPPORTED_OPERATION.search(error.message)
+        what = found.group(1) if found else _first_line(error.message)
+        raise CannotCompile(f"XLA cannot compile {what}")
 
 
 def _check_compiler() -> None:
@@ -274,6 +286,23 @@ def _filled(array, length):
         return array
     filler = np.zeros([length - len(array), *array.shape[1:]], array.dtype)
     return np.concatenate([array, filler])
+
+
+def _repeat(update, images, labels, num_updates):
+    """Updates with the first `num_updates` batches; returns what `Update` tells."""
+
+    def step(k, *arrays):
+        values = update(tf.gather(images, k), tf.gather(labels, k))
+        return [k + 1, *[array.write(k, v) for array, v in zip(arrays, values)]]
+
+    arrays = [
+        tf.TensorArray(dtype, images.shape.as_list()[0], element_shape=[])
+        for dtype in (tf.float32, tf.int32, tf.float32, tf.float32)
+    ]
+    _, *arrays = tf.while_loop(
+        lambda k, *_: k < num_updates, step, [0, *arrays], parallel_iterations=1
+    )
+    return [array.stack() for array in arrays]
 
 
 def _add(terms):
