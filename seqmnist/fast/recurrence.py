@@ -76,12 +76,13 @@ class History(NamedTuple):
     """What the loop forwards saves at each time step.
 
     Attributes:
-        starts: what the loop's arrays hold at its beginning, zeros.
+        starts: what the loop's arrays hold at its beginning, zeros, as the identity of
+            a `tf.TensorArray` each.
         saved: what they hold at its end, `[T + 1, ...]`; the first time step stays
             zero, for the initial state.
     """
 
-    starts: Tensors
+    starts: Sequence[Any]
     saved: Tensors
 
     def keep_in_place(self) -> None:
@@ -91,11 +92,11 @@ class History(NamedTuple):
         nobody does, XLA drops the arrays; if somebody does, their beginnings change
         from zeros to variables. TensorFlow changes its own loops at that moment, too.
         """
-        if self.starts[0].op.inputs[0].op.type == "ReadVariableOp":
+        if self.starts[0].flow.op.inputs[0].op.type == "TensorListFromTensor":
             return  # a second gradient of the same loop
         for start, saved in zip(self.starts, self.saved):
             variable = _scratch(saved.shape.as_list(), saved.dtype)
-            start.op._update_input(0, variable.read_value())
+            start.flow.op._update_input(0, _array(variable.read_value()).flow)
             variable.assign(saved)
 
 
@@ -134,7 +135,7 @@ class Recurrence:
         product = self._forward_product(kernels, inputs)
         num_states = self.equations.num_states
         starts = [
-            tf.identity(tf.zeros(self._shape_in_time(size), self.layout.dtype))
+            _empty(self._shape_in_time(size), self.layout.dtype).identity()
             for size in self.equations.saved_sizes
         ]
 
@@ -149,7 +150,7 @@ class Recurrence:
             [
                 0,
                 *self._packed_state(initial or [None] * num_states),
-                *map(_array, starts),
+                *starts,
             ],
         )
         state = [self.layout.unpack(s) for s in loop[:num_states]]
@@ -483,11 +484,14 @@ def _with_last_step(sequence):
     return tf.pad(sequence, [[0, 1], [0, 0], [0, 0]])
 
 
+def _empty(shape, dtype):
+    """A `TensorArray` of zeros over the first axis of a shape."""
+    return tf.TensorArray(dtype, shape[0], element_shape=shape[1:])
+
+
 def _array(tensor):
     """A tensor as a `TensorArray` over its first axis, not copied."""
-    shape = tensor.shape.as_list()
-    array = tf.TensorArray(tensor.dtype, shape[0], element_shape=shape[1:])
-    return array.unstack(tensor)
+    return _empty(tensor.shape.as_list(), tensor.dtype).unstack(tensor)
 
 
 def _scratch(shape, dtype):

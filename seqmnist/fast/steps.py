@@ -108,19 +108,13 @@ class CompiledSteps(PlainSteps):
         session.run(self._initializer)
         try:
             with _compiling():
-                session.run(self._trial)
+                session.run(self._trial, self._feed_updates([]))
         except CannotCompile as error:
             return plain_steps(self.classifier, self.workers, str(error))
         return self
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
-        images = _filled(np.stack([b.images for b in batches]), self.max_updates)
-        labels = _filled(np.stack([b.labels for b in batches]), self.max_updates)
-        feed = {
-            self._images: images,
-            self._labels: labels,
-            self._num_updates: len(batches),
-        }
+        feed = self._feed_updates(batches)
         values = self.workers.run(session, self._updates, feed)
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
@@ -141,6 +135,20 @@ class CompiledSteps(PlainSteps):
             print(f"evaluation runs plain: {error}", file=sys.stderr)
             self._evaluation_sizes = []  # the size of no batch
             return super().evaluate(session, batch)
+
+    def _feed_updates(self, batches):
+        """The feed for some updates, at most `max_updates`; the rest is zero."""
+        images, labels = (
+            np.zeros(placeholder.shape.as_list(), placeholder.dtype.as_numpy_dtype)
+            for placeholder in (self._images, self._labels)
+        )
+        for k, batch in enumerate(batches):
+            images[k], labels[k] = batch.images, batch.labels
+        return {
+            self._images: images,
+            self._labels: labels,
+            self._num_updates: len(batches),
+        }
 
     def _build_update(self):
         """Builds the graph of up to `max_updates` updates."""
@@ -176,11 +184,11 @@ class CompiledSteps(PlainSteps):
                 partial(_repeat, update), jit_compile=is_whole, autograph=False
             )
             self._updates = updates(self._images, self._labels, self._num_updates)
-        # Changes nothing, and shows whether all of it can be compiled.
-        if is_whole:
-            self._trial = updates(*_zeros(self._images, self._labels), 0)
-        else:
-            self._trial = compute(*_zeros(self._images[0], self._labels[0]))
+        # Changes nothing when it is fed no updates, and shows whether all can be
+        # compiled. What is fed decides nothing there, so it is compiled only once.
+        self._trial = self._updates
+        if not is_whole:
+            self._trial = compute(self._images[0], self._labels[0])
 
     def _make_part(self, size, first):
         """Makes the function that computes a part's share of loss and gradients."""
@@ -270,22 +278,9 @@ def _compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _zeros(*tensors):
-    """Tensors of zeros, of the shapes and types of others."""
-    return [tf.zeros(tensor.shape, tensor.dtype) for tensor in tensors]
-
-
 def _first_line(message):
     """A message's first line, without what nobody wants to read in it."""
     return str(message).splitlines()[0][:100]
-
-
-def _filled(array, length):
-    """The array, filled up with zeros to this length."""
-    if len(array) == length:
-        return array
-    filler = np.zeros([length - len(array), *array.shape[1:]], array.dtype)
-    return np.concatenate([array, filler])
 
 
 def _repeat(update, images, labels, num_updates):
