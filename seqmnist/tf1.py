@@ -13,6 +13,7 @@ is never met and nothing global has to be switched off.
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 import signal as _signal  # `tf.signal` and `tf.logging` are TensorFlow's
@@ -89,9 +90,28 @@ def _is_no_notice(line):
 def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
     with _interrupts_held_back(), stderr_held_back(_is_no_notice):
-        tensorflow = importlib.import_module(name)
+        with _keras_left_out():
+            tensorflow = importlib.import_module(name)
         # Would otherwise report a missing CUDA driver at the first Session.
         tensorflow.config.experimental.list_physical_devices("GPU")
+
+
+@contextlib.contextmanager
+def _keras_left_out():
+    """Saves the second in which TensorFlow imports Keras, which is not used here.
+
+    TensorFlow does so at once, unless it is to use the older tf_keras in its place and
+    that is not installed. `tf.keras` is there as ever for those who ask for it later.
+    """
+    variable = "TF_USE_LEGACY_KERAS"
+    if variable in os.environ or importlib.util.find_spec("tf_keras"):
+        yield
+        return
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[variable]
 
 
 @contextlib.contextmanager
