@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seqmnist import figures, mnist, options, reading
+from seqmnist import figures, options, reading
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Variables
 from seqmnist.classifier import Classifier
+from seqmnist.data import mnist
 from seqmnist.errors import UserError, one_line, one_line_errors
 from seqmnist.optimizer import averaged_weights
 from seqmnist.option_types import path, whole_number

@@ -18,10 +18,11 @@ core; as the notebook: 0.8946 in one run of 40 minutes, 0.3470 in another, of 78
 
 import sys
 
-from seqmnist import mnist, options
+from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.cells import GRUCell, stack
 from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
+from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.sequences import VIEWS, as_sequences

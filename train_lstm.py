@@ -19,10 +19,11 @@ notebooks: 0.9647 with 50 units, 0.9763 with 128, in less than one.
 
 import sys
 
-from seqmnist import mnist, options
+from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.cells import LSTMCell, stack
 from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
+from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.sequences import VIEWS, as_sequences

@@ -16,10 +16,11 @@ notebook: 0.9803 with seed 0 after 20 epochs, in 34 s.
 
 import sys
 
-from seqmnist import mnist, options
+from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.cells import BasicRNNCell, stack
 from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
+from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.sequences import VIEWS, as_sequences

@@ -5,10 +5,10 @@ import copy
 import zlib
 from collections import namedtuple
 
-from seqmnist import mnist
 from seqmnist import tf1 as tf
+from seqmnist.data import mnist
+from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.errors import UserError
-from seqmnist.mnist import NUM_CLASSES
 from seqmnist.noise import Noise
 from seqmnist.optimizer import Optimizer, average_weights
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from seqmnist.mnist import IMAGE_SIZE, NUM_CLASSES
+from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
 from seqmnist.run_folder import replacing
 from seqmnist.run_log import read_metrics
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from seqmnist import figures, options, summaries
 from seqmnist import tf1 as tf
+from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged
-from seqmnist.mnist import Split, Splits
 from seqmnist.network import Network
 from seqmnist.predictions import write_predictions
 from seqmnist.reading import draw_reading, softmax

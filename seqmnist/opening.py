@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Sequence
 
 from seqmnist import figures, options
 from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.data.mnist import Splits
 from seqmnist.errors import UserError, differences
 from seqmnist.initial_weights import check_path
-from seqmnist.mnist import Splits
 from seqmnist.network import Network
 from seqmnist.paths import shown
 from seqmnist.plan import Plan

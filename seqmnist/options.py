@@ -17,9 +17,9 @@ import textwrap
 from typing import Any, Mapping, NoReturn, Sequence
 
 from seqmnist.classifier import INPUT_SCALES
+from seqmnist.data.mnist import IMAGE_SIZE, VALIDATION_SIZE
 from seqmnist.errors import UserError, one_line
 from seqmnist.initializers import BIAS_INITS, RECURRENT_INITS
-from seqmnist.mnist import IMAGE_SIZE, VALIDATION_SIZE
 from seqmnist.optimizer import SCHEDULES
 from seqmnist.option_types import (
     ALL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import NamedTuple
 
-from seqmnist.batches import steps_per_epoch
+from seqmnist.data.batches import steps_per_epoch
 from seqmnist.errors import UserError
 from seqmnist.option_types import (
     ALL,
@@ -88,7 +88,7 @@ class Plan(NamedTuple):
         return first <= step + 1 <= last
 
     def position(self, step: int, seed: int) -> dict[str, int]:
-        """By what the examples after `step` updates are known, see batches.py."""
+        """By what the examples after `step` updates are known, see data/batches.py."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         return {"seed": seed, "epoch": epoch, "batch": batch}
 

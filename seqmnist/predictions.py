@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.errors import UserError
-from seqmnist.mnist import NUM_CLASSES
 from seqmnist.paths import shown
 from seqmnist.reading import softmax
 from seqmnist.run_folder import write_text

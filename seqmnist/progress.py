@@ -12,7 +12,7 @@ from seqmnist.tally import Tally
 class Progress:
     """The position and the running figures of a run.
 
-    Which examples come next follows from `step`, see batches.py.
+    Which examples come next follows from `step`, see data/batches.py.
 
     Args:
         step: updates done.

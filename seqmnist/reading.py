@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from seqmnist.mnist import IMAGE_SIZE, NUM_CLASSES
+from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
 
 WIDTH = 9.0  # inches; at 100 dots per inch what a README is wide
 ACCURACY_HEIGHT = 1.6  # of the panel of accuracy

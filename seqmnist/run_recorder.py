@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from seqmnist import figures, options, wording
 from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
 from seqmnist.illustrations import Illustrator
-from seqmnist.mnist import Splits
 from seqmnist.network import Network
 from seqmnist.opening import as_typed, note_resumption
 from seqmnist.paths import shown

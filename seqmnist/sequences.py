@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqmnist import mnist
 from seqmnist import tf1 as tf
+from seqmnist.data import mnist
 
 
 class View(NamedTuple):

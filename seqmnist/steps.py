@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Sequence
 import numpy as np
 
 from seqmnist import tf1 as tf
-from seqmnist.batches import Batch
 from seqmnist.classifier import Classifier
+from seqmnist.data.batches import Batch
 from seqmnist.errors import UserError
 from seqmnist.one_worker import OneWorker
 

@@ -10,9 +10,9 @@ from typing import Any, Iterator
 
 import numpy as np
 
-from seqmnist.batches import Batch, evaluation_batches, training_batches
+from seqmnist.data.batches import Batch, evaluation_batches, training_batches
+from seqmnist.data.mnist import NUM_CLASSES, Split, Splits
 from seqmnist.errors import Diverged, Interrupted
-from seqmnist.mnist import NUM_CLASSES, Split, Splits
 from seqmnist.network import Network
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress

@@ -8,8 +8,8 @@ from argparse import Namespace
 from typing import Callable
 
 from seqmnist.classifier import Classifier
+from seqmnist.data.mnist import Splits
 from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError
-from seqmnist.mnist import Splits
 from seqmnist.network import Network
 from seqmnist.one_worker import OneWorker
 from seqmnist.opening import make_folder, open_run

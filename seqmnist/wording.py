@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from seqmnist.mnist import Split, Splits
+from seqmnist.data.mnist import Split, Splits
 from seqmnist.network import Network
 from seqmnist.paths import shown
 from seqmnist.plan import Plan

@@ -11,8 +11,9 @@ import pytest
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 
-from seqmnist import mnist, options  # noqa: E402
+from seqmnist import options  # noqa: E402
 from seqmnist import tf1 as tf  # noqa: E402
+from seqmnist.data import mnist  # noqa: E402
 
 with warnings.catch_warnings():
     # TensorFlow 1.15.5 warns of much while it is imported, which is not ours to mend.

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from seqmnist.batches import (
+from seqmnist.data.batches import (
     distort_images,
     evaluation_batches,
     steps_per_epoch,
     training_batches,
 )
+from seqmnist.data.mnist import Split
 from seqmnist.errors import UserError
-from seqmnist.mnist import Split
 
 NUM_EXAMPLES = 23
 

@@ -13,9 +13,9 @@ from scripts import classifier_of
 
 import predict
 import train_lstm
-from seqmnist import mnist
 from seqmnist import tf1 as tf
-from seqmnist.batches import evaluation_batches, training_batches
+from seqmnist.data import mnist
+from seqmnist.data.batches import evaluation_batches, training_batches
 from seqmnist.errors import UserError
 from seqmnist.predicting.export import export
 from seqmnist.reading import softmax

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmnist import figures
-from seqmnist.mnist import Split
+from seqmnist.data.mnist import Split
 
 METRICS = """step,epoch,split,loss,accuracy,correct,count,seconds
 366,1,train,0.5,0.85,85,100,3.1

@@ -8,8 +8,9 @@ import pytest
 from conftest import NUM_SMALL_TEST
 from scripts import EACH_SCRIPT, main, run_folders
 
-from seqmnist import mnist, summaries
+from seqmnist import summaries
 from seqmnist import tf1 as tf
+from seqmnist.data import mnist
 from seqmnist.predictions import read_predictions
 from seqmnist.run_log import Result
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import PROJECT_DIR
 
 from seqmnist import tf1 as tf
-from seqmnist.mnist import load_splits
+from seqmnist.data.mnist import load_splits
 
 IS_TF1 = tf.VERSION.startswith("1.")
 PAGE = (PROJECT_DIR / "docs" / "migrating.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import write_idx, write_small_data
 
-from seqmnist import mnist
+from seqmnist.data import mnist
 from seqmnist.errors import UserError
 
 

@@ -7,9 +7,9 @@ import pytest
 from scripts import classifier_of
 
 import train_lstm
-from seqmnist import mnist
 from seqmnist import tf1 as tf
-from seqmnist.batches import training_batches
+from seqmnist.data import mnist
+from seqmnist.data.batches import training_batches
 from seqmnist.optimizer import Optimizer, averaged_weights, scheduled_learning_rate
 from seqmnist.steps import make_steps
 

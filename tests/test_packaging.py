@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import PROJECT_DIR
 
-from seqmnist import mnist
+from seqmnist.data import mnist
 from seqmnist.errors import UserError
 
 READ = """

@@ -14,7 +14,7 @@ import reference
 from scripts import classifier_of
 
 from seqmnist import tf1 as tf
-from seqmnist.batches import Batch
+from seqmnist.data.batches import Batch
 from seqmnist.steps import make_steps
 
 

@@ -27,8 +27,8 @@ from scripts import (
     start,
 )
 
-from seqmnist import mnist
 from seqmnist import tf1 as tf
+from seqmnist.data import mnist
 from seqmnist.run_log import Result
 
 

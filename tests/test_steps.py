@@ -7,9 +7,9 @@ from scripts import classifier_of
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import mnist
 from seqmnist import tf1 as tf
-from seqmnist.batches import Batch, evaluation_batches, training_batches
+from seqmnist.data import mnist
+from seqmnist.data.batches import Batch, evaluation_batches, training_batches
 from seqmnist.errors import UserError
 from seqmnist.steps import PlainSteps, make_steps
 

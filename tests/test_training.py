@@ -9,9 +9,10 @@ from scripts import classifier_of, main, run_code
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import mnist, trainer, training
 from seqmnist import tf1 as tf
+from seqmnist import trainer, training
 from seqmnist.checkpoints import Checkpoints, Variables
+from seqmnist.data import mnist
 from seqmnist.errors import UserError
 from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights

@@ -24,6 +24,7 @@ import numpy as np
 
 from seqmnist import options
 from seqmnist import tf1 as tf
+from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.distributed.cluster import (
     Cluster,
     check_port,
@@ -34,7 +35,6 @@ from seqmnist.distributed.cluster import (
 from seqmnist.distributed.rendezvous import FACTS, Rendezvous
 from seqmnist.distributed.watchdog import Watchdog
 from seqmnist.errors import Interrupted, LostWorker, UserError, differences
-from seqmnist.mnist import NUM_CLASSES
 from seqmnist.one_worker import OneWorker
 from seqmnist.signals import StopSignals
 from seqmnist.tally import Tally

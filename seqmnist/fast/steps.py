@@ -10,11 +10,11 @@ from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-from seqmnist import mnist
 from seqmnist import tf1 as tf
-from seqmnist.batches import Batch
 from seqmnist.classifier import Classifier
 from seqmnist.cores import num_cores
+from seqmnist.data import mnist
+from seqmnist.data.batches import Batch
 from seqmnist.noise import Noise
 from seqmnist.one_worker import OneWorker
 from seqmnist.rnn import slow_recurrences

@@ -25,8 +25,8 @@ from typing import Any, Iterator
 import numpy as np
 
 from seqmnist import tf1 as tf
+from seqmnist.data.mnist import IMAGE_SHAPE
 from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
-from seqmnist.mnist import IMAGE_SHAPE
 from seqmnist.paths import shown
 from seqmnist.reading import softmax
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqmnist.data.mnist import IMAGE_SIZE
 from seqmnist.errors import UserError
-from seqmnist.mnist import IMAGE_SIZE
 from seqmnist.paths import shown
 from seqmnist.predicting.picture_files import read_grey
 

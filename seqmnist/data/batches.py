@@ -10,8 +10,8 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
+from seqmnist.data.mnist import Split
 from seqmnist.errors import UserError
-from seqmnist.mnist import Split
 
 
 class Batch(NamedTuple):

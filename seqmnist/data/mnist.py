@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqmnist.data.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.errors import UserError
-from seqmnist.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.paths import DATA_DIR, check_folder
 
 IMAGE_SIZE = 28  # pixels, height and width
