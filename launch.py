@@ -22,7 +22,7 @@ from seqmnist.launching.sweep import read_sweep, run_sweep
 from seqmnist.option_types import path, whole_number
 from seqmnist.options import OneLineParser
 from seqmnist.paths import LOG_DIR, shown
-from seqmnist.run_folder import check_log_dir
+from seqmnist.record.folder import check_log_dir
 
 
 def make_parser():

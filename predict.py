@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqmnist import figures, options, reading
+from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Variables
 from seqmnist.classifier import Classifier
@@ -30,7 +30,8 @@ from seqmnist.paths import shown
 from seqmnist.predicting import pictures
 from seqmnist.predicting.export import check_export_dir, export
 from seqmnist.predicting.trained import find_checkpoint, read_run
-from seqmnist.run_folder import creating
+from seqmnist.record import figures, reading
+from seqmnist.record.folder import creating
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 MAX_ATTEMPTS = 5  # to read a checkpoint before the run that still trains removes it

@@ -20,9 +20,9 @@ PROJECT_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PROJECT_DIR)
 
 from seqmnist.illustrations import Illustrator  # noqa: E402
-from seqmnist.run_log import Result  # noqa: E402
+from seqmnist.record.log import Result  # noqa: E402
+from seqmnist.record.summaries import Histograms  # noqa: E402
 from seqmnist.run_recorder import RunRecorder  # noqa: E402
-from seqmnist.summaries import Histograms  # noqa: E402
 
 RUNS = {
     "train_rnn": ["--epochs", "20"],

@@ -22,8 +22,8 @@ os.chdir(PROJECT_DIR)
 from seqmnist.cores import cores_of  # noqa: E402
 from seqmnist.launching.group import run_workers  # noqa: E402
 from seqmnist.launching.processes import Child, Signals  # noqa: E402
-from seqmnist.run_folder import read_config  # noqa: E402
-from seqmnist.run_log import read_metrics  # noqa: E402
+from seqmnist.record.folder import read_config  # noqa: E402
+from seqmnist.record.log import read_metrics  # noqa: E402
 
 ROUNDS = 2
 REPORTS = 6

@@ -34,8 +34,8 @@ from seqmnist.launching.sweep import (  # noqa: E402
 )
 from seqmnist.option_types import whole_number  # noqa: E402
 from seqmnist.options import OneLineParser  # noqa: E402
-from seqmnist.run_folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
-from seqmnist.run_log import Result, read_metrics  # noqa: E402
+from seqmnist.record.folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
+from seqmnist.record.log import Result, read_metrics  # noqa: E402
 
 KEPT_FILES = (CONFIG_FILE, METRICS_FILE, RESULT_FILE, FAILURE_FILE)
 

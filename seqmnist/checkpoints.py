@@ -33,7 +33,7 @@ from seqmnist.errors import (
     writing,
 )
 from seqmnist.paths import shown
-from seqmnist.run_folder import synchronize, write_text
+from seqmnist.record.folder import synchronize, write_text
 
 FOLDER = "checkpoints"
 LATEST_FILE = "checkpoint"

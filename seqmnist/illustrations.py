@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from seqmnist import figures, options, summaries
+from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged
 from seqmnist.network import Network
-from seqmnist.predictions import write_predictions
-from seqmnist.reading import draw_reading, softmax
-from seqmnist.run_folder import write_text
-from seqmnist.run_log import WHOLE_RUN, RunLog
+from seqmnist.record import figures, summaries
+from seqmnist.record.folder import write_text
+from seqmnist.record.log import WHOLE_RUN, RunLog
+from seqmnist.record.predictions import write_predictions
+from seqmnist.record.reading import draw_reading, softmax
 
 READING_FIGURE = "reading.png"
 READING_FILE = "reading.csv"

@@ -10,12 +10,12 @@ import numpy as np
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoint, Variables
 from seqmnist.classifier import Classifier
-from seqmnist.graph_view import readable
 from seqmnist.initial_weights import load_weights
 from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
+from seqmnist.record.graph_view import readable
+from seqmnist.record.summaries import Histograms
 from seqmnist.steps import make_steps
-from seqmnist.summaries import Histograms
 
 
 class Network:

@@ -12,8 +12,8 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from seqmnist import tf1 as tf
+from seqmnist.record.tally import Tally
 from seqmnist.signals import StopSignals
-from seqmnist.tally import Tally
 
 
 class OneWorker:

@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
-from seqmnist import figures, options
+from seqmnist import options
 from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import UserError, differences
@@ -18,7 +18,8 @@ from seqmnist.initial_weights import check_path
 from seqmnist.network import Network
 from seqmnist.paths import shown
 from seqmnist.plan import Plan
-from seqmnist.run_folder import (
+from seqmnist.record import figures
+from seqmnist.record.folder import (
     RESULT_FILE,
     RunFolder,
     check_log_dir,
@@ -26,7 +27,7 @@ from seqmnist.run_folder import (
     environment,
     read_config,
 )
-from seqmnist.run_log import Result, too_short
+from seqmnist.record.log import Result, too_short
 
 
 class Opening(NamedTuple):

@@ -34,7 +34,7 @@ from seqmnist.option_types import (
     whole_number,
 )
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
-from seqmnist.run_folder import CONFIG_FILE, read_config
+from seqmnist.record.folder import CONFIG_FILE, read_config
 from seqmnist.sequences import PERMUTATION_SEED, VIEWS
 
 MAX_SEED = 2**31 - 1  # the largest that both NumPy and TensorFlow take

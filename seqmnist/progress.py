@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import Any, Iterator
 
-from seqmnist.tally import Tally
+from seqmnist.record.tally import Tally
 
 
 class Progress:

@@ -10,9 +10,9 @@ import numpy as np
 from seqmnist.errors import UserError
 from seqmnist.network import Network
 from seqmnist.progress import Progress
-from seqmnist.run_log import Result
+from seqmnist.record.log import Result
+from seqmnist.record.tally import Tally
 from seqmnist.steps import Update
-from seqmnist.tally import Tally
 
 
 class Evaluation(NamedTuple):

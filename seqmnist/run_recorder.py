@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping
 
 from tqdm import tqdm
 
-from seqmnist import figures, options, wording
+from seqmnist import options, wording
 from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
@@ -20,13 +20,14 @@ from seqmnist.opening import as_typed, note_resumption
 from seqmnist.paths import shown
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
+from seqmnist.record import figures
+from seqmnist.record.folder import PERMUTATION_FILE, RunFolder, write_text
+from seqmnist.record.log import Result, RunLog
+from seqmnist.record.tally import Tally
+from seqmnist.record.trace import Tracer
 from seqmnist.recorder import Evaluation, Recorder
-from seqmnist.run_folder import PERMUTATION_FILE, RunFolder, write_text
-from seqmnist.run_log import Result, RunLog
 from seqmnist.sequences import permutation
 from seqmnist.steps import Update
-from seqmnist.tally import Tally
-from seqmnist.trace import Tracer
 
 
 class RunRecorder(Recorder):

@@ -16,10 +16,10 @@ from seqmnist.errors import Diverged, Interrupted
 from seqmnist.network import Network
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
+from seqmnist.record.log import Result
+from seqmnist.record.tally import Tally
 from seqmnist.recorder import Evaluation, Recorder
-from seqmnist.run_log import Result
 from seqmnist.steps import Update
-from seqmnist.tally import Tally
 
 
 def evaluate(

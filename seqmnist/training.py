@@ -15,8 +15,8 @@ from seqmnist.one_worker import OneWorker
 from seqmnist.opening import make_folder, open_run
 from seqmnist.plan import make_plan, planned
 from seqmnist.progress import Progress
+from seqmnist.record.log import Result
 from seqmnist.recorder import Recorder
-from seqmnist.run_log import Result
 from seqmnist.run_recorder import RunRecorder
 from seqmnist.signals import StopSignals
 from seqmnist.trainer import Trainer

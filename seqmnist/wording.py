@@ -10,8 +10,8 @@ from seqmnist.network import Network
 from seqmnist.paths import shown
 from seqmnist.plan import Plan
 from seqmnist.progress import Progress
+from seqmnist.record.tally import Tally
 from seqmnist.sequences import VIEWS
-from seqmnist.tally import Tally
 
 
 def introduction(

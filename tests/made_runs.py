@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 import compare
-from seqmnist.predictions import write_predictions
-from seqmnist.run_log import METRICS, Result
+from seqmnist.record.log import METRICS, Result
+from seqmnist.record.predictions import write_predictions
 
 CONFIG = {
     "preset": "quick",

@@ -7,7 +7,7 @@ import pytest
 from made_runs import LABELS, lines_of, make_run, predict
 
 from seqmnist.comparing.significance import mcnemar, newcombe
-from seqmnist.predictions import write_predictions
+from seqmnist.record.predictions import write_predictions
 
 
 def test_the_best_two_are_told_apart_by_their_predictions(tmp_path, capsys):

@@ -18,7 +18,7 @@ from seqmnist.data import mnist
 from seqmnist.data.batches import evaluation_batches, training_batches
 from seqmnist.errors import UserError
 from seqmnist.predicting.export import export
-from seqmnist.reading import softmax
+from seqmnist.record.reading import softmax
 from seqmnist.steps import make_steps
 
 OPTIONS = [

@@ -16,7 +16,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, UserError
 from seqmnist.predicting.export import build_inference_graph, check_export_dir, export
-from seqmnist.reading import softmax
+from seqmnist.record.reading import softmax
 
 # The attributes that TensorFlow 1.15.5 knows, of the ops that both TensorFlows make of
 # the inference graphs; taken from its op registry.

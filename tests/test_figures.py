@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from seqmnist import figures
 from seqmnist.data.mnist import Split
+from seqmnist.record import figures
 
 METRICS = """step,epoch,split,loss,accuracy,correct,count,seconds
 366,1,train,0.5,0.85,85,100,3.1

@@ -3,8 +3,8 @@
 import pytest
 from scripts import NAMES, classifier_of
 
-from seqmnist.graph_view import SCOPES, readable
 from seqmnist.optimizer import AVERAGE
+from seqmnist.record.graph_view import SCOPES, readable
 
 
 def node(graph_def, name, *inputs, place=None):

@@ -8,11 +8,11 @@ import pytest
 from conftest import NUM_SMALL_TEST
 from scripts import EACH_SCRIPT, main, run_folders
 
-from seqmnist import summaries
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
-from seqmnist.predictions import read_predictions
-from seqmnist.run_log import Result
+from seqmnist.record import summaries
+from seqmnist.record.log import Result
+from seqmnist.record.predictions import read_predictions
 
 STEPS = (0, 4, 8, 12)
 

@@ -15,7 +15,7 @@ from torture import differences, fingerprint
 from seqmnist.checkpoints import Checkpoints
 from seqmnist.launching import group, processes
 from seqmnist.launching.sweep import read_sweep
-from seqmnist.run_log import Result
+from seqmnist.record.log import Result
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scripts import main, run, run_code, run_folders
 
 import predict
-from seqmnist import figures
+from seqmnist.record import figures
 
 NUM_FILES = 60
 STEPS = 220

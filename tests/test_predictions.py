@@ -6,7 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqmnist.errors import CannotWrite, UserError
-from seqmnist.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
+from seqmnist.record.predictions import (
+    PREDICTIONS_FILE,
+    read_predictions,
+    write_predictions,
+)
 
 
 def logits_for(predictions, margin=2.0):

@@ -3,7 +3,7 @@
 import json
 
 from seqmnist.progress import Progress
-from seqmnist.tally import Tally
+from seqmnist.record.tally import Tally
 
 
 def tally(loss, correct, count=10):

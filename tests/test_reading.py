@@ -1,4 +1,4 @@
-"""reading.py: the picture of how the probabilities move."""
+"""record/reading.py: the picture of how the probabilities move."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from seqmnist import reading
-from seqmnist.reading import draw_probabilities, draw_reading, softmax
+from seqmnist.record import reading
+from seqmnist.record.reading import draw_probabilities, draw_reading, softmax
 
 TIME_STEPS = 4
 

@@ -17,7 +17,7 @@ from torture import differences, fingerprint
 from seqmnist import tf1 as tf
 from seqmnist import training
 from seqmnist.checkpoints import SUFFIXES, Checkpoints
-from seqmnist.run_log import Result
+from seqmnist.record.log import Result
 from seqmnist.run_recorder import RunRecorder
 
 

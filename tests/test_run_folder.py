@@ -11,9 +11,9 @@ import pytest
 from conftest import PROJECT_DIR
 from scripts import PATIENCE
 
-from seqmnist import run_folder
 from seqmnist.errors import CannotWrite, UserError
-from seqmnist.run_folder import (
+from seqmnist.record import folder as module
+from seqmnist.record.folder import (
     RunFolder,
     check_log_dir,
     creating,
@@ -41,7 +41,7 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch)
 def test_processes_of_the_same_instant_get_folders_of_their_own(tmp_path):
     code = (
         "import time; time.strftime = lambda *args: '20260102-030405'\n"
-        "from seqmnist.run_folder import RunFolder\n"
+        "from seqmnist.record.folder import RunFolder\n"
         f"print(RunFolder.create({str(tmp_path)!r}, 'train_rnn', 3).path)"
     )
     processes = [
@@ -58,7 +58,7 @@ def test_two_processes_cannot_work_in_one_folder(tmp_path):
     with create(tmp_path) as folder:
         code = (
             "from pathlib import Path\n"
-            "from seqmnist.run_folder import RunFolder\n"
+            "from seqmnist.record.folder import RunFolder\n"
             f"RunFolder(Path({str(folder.path)!r}))"
         )
         process = subprocess.run(
@@ -98,7 +98,7 @@ def test_a_look_at_the_lock_is_waited_for_and_an_owner_is_not(
                 process.communicate()
 
             with monkeypatch.context() as patch:
-                patch.setattr(run_folder.time, "sleep", wait)
+                patch.setattr(module.time, "sleep", wait)
                 RunFolder(tmp_path).close()
             assert len(waits) == 1
     RunFolder(tmp_path).close()
@@ -106,7 +106,7 @@ def test_a_look_at_the_lock_is_waited_for_and_an_owner_is_not(
 
 def test_a_run_starts_while_others_look_at_its_lock(monkeypatch, tmp_path):
     """Many readers at once, as often as they can, which may go on for long."""
-    monkeypatch.setattr(run_folder, "LOCK_PATIENCE", PATIENCE)
+    monkeypatch.setattr(module, "LOCK_PATIENCE", PATIENCE)
     code = (
         "import sys; from pathlib import Path\n"
         "from seqmnist.comparing.runs import _lock_status\n"
@@ -139,7 +139,7 @@ def test_a_lock_left_behind_is_taken_over_and_its_owner_named(tmp_path):
         assert again.left_by == ""
     code = (
         "import os; from pathlib import Path\n"
-        "from seqmnist.run_folder import RunFolder\n"
+        "from seqmnist.record.folder import RunFolder\n"
         f"folder = RunFolder(Path({str(path)!r}))\n"
         "print(os.getpid(), flush=True); os.kill(os.getpid(), 9)"
     )
@@ -199,7 +199,7 @@ def test_text_files_appear_in_one_piece(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_folder.os, "replace", full)
+    monkeypatch.setattr(module.os, "replace", full)
     with pytest.raises(CannotWrite, match=r"file.txt: cannot be written \(No space"):
         write_text(path, "newer")
     assert path.read_text() == "new"
@@ -207,7 +207,7 @@ def test_text_files_appear_in_one_piece(tmp_path, monkeypatch):
 
 
 def test_the_environment_says_what_numbers_depend_on():
-    found = run_folder.environment()
+    found = module.environment()
     assert set(found) == {
         *("tensorflow", "numpy", "python", "platform", "cpus", "started")
     }

@@ -4,8 +4,8 @@ import pytest
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, UserError
-from seqmnist.run_log import Result, RunLog, read_metrics
-from seqmnist.tally import Tally
+from seqmnist.record.log import Result, RunLog, read_metrics
+from seqmnist.record.tally import Tally
 
 RESULT = Result(
     script="train_rnn",

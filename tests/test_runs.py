@@ -18,14 +18,14 @@ from made_runs import CONFIG, lines_of, make_four, make_run, names, predict, res
 
 import compare
 from seqmnist.comparing import runs
-from seqmnist.run_log import METRICS
+from seqmnist.record.log import METRICS
 
 
 def test_running_killed_and_left_runs_are_told_apart(tmp_path, capsys):
     folders = {seed: make_run(tmp_path, seed, None) for seed in range(4)}
     code = (
         "import sys; from pathlib import Path\n"
-        "from seqmnist.run_folder import RunFolder\n"
+        "from seqmnist.record.folder import RunFolder\n"
         "folder = RunFolder(Path(sys.argv[1]))\n"
         "print('locked', flush=True); sys.stdin.read()"
     )

@@ -29,7 +29,7 @@ from scripts import (
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
-from seqmnist.run_log import Result
+from seqmnist.record.log import Result
 
 
 @EACH_SCRIPT

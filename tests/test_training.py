@@ -16,7 +16,7 @@ from seqmnist.data import mnist
 from seqmnist.errors import UserError
 from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
-from seqmnist.run_log import read_metrics
+from seqmnist.record.log import read_metrics
 from seqmnist.sequences import permutation
 from seqmnist.steps import PlainSteps, make_steps
 

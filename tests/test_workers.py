@@ -23,7 +23,7 @@ from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Checkpoints
 from seqmnist.distributed.cluster import code_digest
 from seqmnist.launching.group import free_addresses
-from seqmnist.run_log import read_metrics
+from seqmnist.record.log import read_metrics
 
 HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 

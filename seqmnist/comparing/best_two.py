@@ -10,7 +10,7 @@ from seqmnist.comparing.rows import Row
 from seqmnist.comparing.significance import mcnemar, newcombe
 from seqmnist.errors import UserError, one_line
 from seqmnist.paths import shown
-from seqmnist.predictions import PREDICTIONS_FILE, read_predictions
+from seqmnist.record.predictions import PREDICTIONS_FILE, read_predictions
 
 LEVEL = 0.05  # p below it is called beyond chance; the interval is that of 1 - LEVEL
 

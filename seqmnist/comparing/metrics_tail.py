@@ -1,6 +1,6 @@
 """The last figures in a metrics.csv, which may be long, half-written or damaged.
 
-run_log.py has `read_metrics` for the rows of a run that must be whole.
+record/log.py has `read_metrics` for the rows of a run that must be whole.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
-from seqmnist.run_folder import METRICS_FILE
+from seqmnist.record.folder import METRICS_FILE
 
 # Some 60 rows, among which are mostly the last ones of all splits; else it is this many
 # of the file's last bytes that are searched.
@@ -22,7 +22,7 @@ MAX_FLOAT = 1e100
 
 
 class Figures(NamedTuple):
-    """A row of metrics.csv, see `METRICS` in run_log.py.
+    """A row of metrics.csv, see `METRICS` in record/log.py.
 
     Attributes:
         step: updates done.
@@ -51,7 +51,7 @@ def last_figures(folder: Path, splits: Iterable[str]) -> dict[str, Figures]:
 
     Args:
         folder: a run's folder.
-        splits: some of `SPLITS` in run_log.py.
+        splits: some of `SPLITS` in record/log.py.
 
     Returns:
         Split -> the last complete row of metrics.csv. A split without rows, and one

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
-from seqmnist import figures
 from seqmnist.comparing.metrics_tail import read_curve
 from seqmnist.comparing.rows import NOT_DECIDING, Row
 from seqmnist.comparing.table import seeds
 from seqmnist.errors import UserError, one_line
 from seqmnist.paths import shown
-from seqmnist.run_folder import creating
+from seqmnist.record import figures
+from seqmnist.record.folder import creating
 
 SUFFIXES = (".png", ".pdf", ".svg")
 

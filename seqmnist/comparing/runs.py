@@ -20,8 +20,8 @@ except ImportError:  # not on Windows
 from seqmnist.comparing.metrics_tail import MAX_WHOLE, Figures, finite, last_figures
 from seqmnist.errors import one_line
 from seqmnist.paths import shown
-from seqmnist.run_folder import CONFIG_FILE, LOCK_FILE, RESULT_FILE
-from seqmnist.run_log import SPLITS, Result
+from seqmnist.record.folder import CONFIG_FILE, LOCK_FILE, RESULT_FILE
+from seqmnist.record.log import SPLITS, Result
 
 # finished: there is a result. running: a process trains in the folder now. stopped: it
 # was interrupted or killed, and may be resumed. unknown: it cannot be told.

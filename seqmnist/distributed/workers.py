@@ -36,8 +36,8 @@ from seqmnist.distributed.rendezvous import FACTS, Rendezvous
 from seqmnist.distributed.watchdog import Watchdog
 from seqmnist.errors import Interrupted, LostWorker, UserError, differences
 from seqmnist.one_worker import OneWorker
+from seqmnist.record.tally import Tally
 from seqmnist.signals import StopSignals
-from seqmnist.tally import Tally
 
 # Each collective operation has a number of its own, the same on all workers.
 UPDATE, EVALUATION, WEIGHTS = 1, 2, 3

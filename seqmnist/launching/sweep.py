@@ -21,7 +21,7 @@ from seqmnist.launching.processes import (
     wait,
 )
 from seqmnist.paths import shown
-from seqmnist.run_folder import CONFIG_FILE, RESULT_FILE, write_text
+from seqmnist.record.folder import CONFIG_FILE, RESULT_FILE, write_text
 
 # Written into the folder of a run that diverged, which it would do again.
 FAILURE_FILE = "failure.txt"

@@ -28,7 +28,7 @@ from seqmnist import tf1 as tf
 from seqmnist.data.mnist import IMAGE_SHAPE
 from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
 from seqmnist.paths import shown
-from seqmnist.reading import softmax
+from seqmnist.record.reading import softmax
 
 SIGNATURE = "serving_default"
 TAG = "serve"

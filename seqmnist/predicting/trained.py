@@ -12,7 +12,7 @@ from typing import Any
 from seqmnist import options
 from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.errors import UserError
-from seqmnist.run_folder import check_name, read_config
+from seqmnist.record.folder import check_name, read_config
 
 SCRIPTS = ("train_rnn", "train_lstm", "train_gru_pixel")
 

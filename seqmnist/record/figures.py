@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
-from seqmnist.run_folder import replacing
-from seqmnist.run_log import read_metrics
+from seqmnist.record.folder import replacing
+from seqmnist.record.log import read_metrics
 
 CURVES_FILE = "curves.png"
 

@@ -11,8 +11,8 @@ import numpy as np
 from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.errors import UserError
 from seqmnist.paths import shown
-from seqmnist.reading import softmax
-from seqmnist.run_folder import write_text
+from seqmnist.record.folder import write_text
+from seqmnist.record.reading import softmax
 
 PREDICTIONS_FILE = "predictions.csv"
 

@@ -6,9 +6,10 @@ import contextlib
 import re
 from typing import Any, Mapping
 
-from seqmnist import figures, options
+from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.data.mnist import Split
+from seqmnist.record import figures
 
 # The gradient of a histogram is that of the mean loss over so many images, or a batch
 # if that is smaller: enough for a clear picture, few enough to take a fraction of a

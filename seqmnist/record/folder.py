@@ -4,12 +4,12 @@ logs/<script>/<time>-seed<seed>/
     config.json      every option, the command, versions, the data's digest, resumptions
     lock             who trains here now; empty when the run was left in order
     permutation.txt  with --permute, which pixel is read at which time step
-    metrics.csv      one row per split and report (run_log.py)
+    metrics.csv      one row per split and report (record/log.py)
     train/ ...       TensorBoard events, one folder per split, the run's own beside them
-                     (run_log.py)
+                     (record/log.py)
     checkpoints/     the last few and the best (checkpoints.py)
     curves.png ...   figures and what they show, written at the end (illustrations.py)
-    predictions.csv  of every test image (predictions.py)
+    predictions.csv  of every test image (record/predictions.py)
     result.txt       the result line, written last: by it a run is known to be complete
 """
 

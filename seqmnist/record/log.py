@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Sequence, get_type_hints
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, UserError, writing
-from seqmnist.event_files import PATTERN, EventFile, quiet_writers
 from seqmnist.paths import shown
-from seqmnist.run_folder import METRICS_FILE, RESULT_FILE, synchronize, write_text
-from seqmnist.tally import Tally
+from seqmnist.record.events import PATTERN, EventFile, quiet_writers
+from seqmnist.record.folder import METRICS_FILE, RESULT_FILE, synchronize, write_text
+from seqmnist.record.tally import Tally
 
 # step: updates done; epoch: passes over the training split done, a fraction; split:
 # train (all batches since the row before, each as it was before its update),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqmnist import tf1 as tf
-from seqmnist.run_folder import write_text
+from seqmnist.record.folder import write_text
 
 
 class Tracer:
