@@ -15,6 +15,7 @@ import argparse
 import shutil
 import sys
 
+from seqmnist.cli.options import OneLineParser
 from seqmnist.comparing.best_two import compare_best
 from seqmnist.comparing.filters import (
     OF_GROUPS,
@@ -33,7 +34,6 @@ from seqmnist.comparing.table import (
     format_table,
 )
 from seqmnist.errors import UserError, one_line_errors
-from seqmnist.options import OneLineParser
 from seqmnist.paths import LOG_DIR, check_folder, shown
 
 FORMATS = ("table", "markdown", "csv", "json")

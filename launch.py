@@ -16,11 +16,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from seqmnist.cli.options import OneLineParser
+from seqmnist.cli.types import path, whole_number
 from seqmnist.errors import one_line_errors
 from seqmnist.launching.group import run_workers
 from seqmnist.launching.sweep import read_sweep, run_sweep
-from seqmnist.option_types import path, whole_number
-from seqmnist.options import OneLineParser
 from seqmnist.paths import LOG_DIR, shown
 from seqmnist.record.folder import check_log_dir
 

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.checkpoints import Variables
 from seqmnist.classifier import Classifier
+from seqmnist.cli import options
+from seqmnist.cli.types import path, whole_number
 from seqmnist.data import mnist
 from seqmnist.errors import UserError, one_line, one_line_errors
 from seqmnist.optimizer import averaged_weights
-from seqmnist.option_types import path, whole_number
 from seqmnist.paths import shown
 from seqmnist.predicting import pictures
 from seqmnist.predicting.export import check_export_dir, export

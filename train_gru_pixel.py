@@ -18,10 +18,10 @@ core; as the notebook: 0.8946 in one run of 40 minutes, 0.3470 in another, of 78
 
 import sys
 
-from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.cells import GRUCell, stack
 from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
+from seqmnist.cli import options
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
@@ -76,7 +76,7 @@ def network(images, config, noise):
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        config: the run's configuration, as seqmnist/options.py parses it.
+        config: the run's configuration, as seqmnist/cli/options.py parses it.
         noise: in training, the `Noise` to draw dropout and the like from, else `None`.
     """
     view = VIEWS[config.view]

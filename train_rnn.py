@@ -16,10 +16,10 @@ notebook: 0.9803 with seed 0 after 20 epochs, in 34 s.
 
 import sys
 
-from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.cells import BasicRNNCell, stack
 from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
+from seqmnist.cli import options
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
@@ -64,7 +64,7 @@ def network(images, config, noise):
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        config: the run's configuration, as seqmnist/options.py parses it.
+        config: the run's configuration, as seqmnist/cli/options.py parses it.
         noise: in training, the `Noise` to draw dropout and the like from, else `None`.
     """
     view = VIEWS[config.view]

@@ -28,9 +28,9 @@ from workloads import GROWTH, WORKLOADS
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 
-from seqmnist import options  # noqa: E402
 from seqmnist import tf1 as tf  # noqa: E402
 from seqmnist.classifier import Classifier  # noqa: E402
+from seqmnist.cli import options  # noqa: E402
 from seqmnist.cores import num_cores  # noqa: E402
 from seqmnist.data import mnist  # noqa: E402
 from seqmnist.sequences import VIEWS  # noqa: E402

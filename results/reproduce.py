@@ -24,6 +24,8 @@ PROJECT_DIR = RESULTS_DIR.parent
 LOG_DIR = PROJECT_DIR / "logs" / "results"
 sys.path.insert(0, str(PROJECT_DIR))
 
+from seqmnist.cli.options import OneLineParser  # noqa: E402
+from seqmnist.cli.types import whole_number  # noqa: E402
 from seqmnist.errors import Diverged, one_line_errors, writing  # noqa: E402
 from seqmnist.launching.sweep import (  # noqa: E402
     FAILURE_FILE,
@@ -32,8 +34,6 @@ from seqmnist.launching.sweep import (  # noqa: E402
     is_done,
     run_sweep,
 )
-from seqmnist.option_types import whole_number  # noqa: E402
-from seqmnist.options import OneLineParser  # noqa: E402
 from seqmnist.record.folder import CONFIG_FILE, METRICS_FILE, RESULT_FILE  # noqa: E402
 from seqmnist.record.log import Result, read_metrics  # noqa: E402
 

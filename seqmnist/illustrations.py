@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqmnist import options
 from seqmnist import tf1 as tf
+from seqmnist.cli import options
 from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged
 from seqmnist.network import Network

@@ -10,8 +10,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
-from seqmnist import options
 from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.cli import options
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import UserError, differences
 from seqmnist.initial_weights import check_path

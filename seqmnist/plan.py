@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import NamedTuple
 
-from seqmnist.data.batches import steps_per_epoch
-from seqmnist.errors import UserError
-from seqmnist.option_types import (
+from seqmnist.cli.types import (
     ALL,
     first_and_last,
     interval_in_seconds,
     interval_in_steps,
 )
+from seqmnist.data.batches import steps_per_epoch
+from seqmnist.errors import UserError
 
 
 class Plan(NamedTuple):

@@ -10,8 +10,9 @@ from typing import Any, Iterator, Mapping
 
 from tqdm import tqdm
 
-from seqmnist import options, wording
+from seqmnist import wording
 from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.cli import options
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
 from seqmnist.illustrations import Illustrator

@@ -61,7 +61,7 @@ class Trainer:
     which of them writes it, is up to the recorder.
 
     Args:
-        config: the run's configuration, as options.py parses it.
+        config: the run's configuration, as cli/options.py parses it.
         splits: the data.
         plan: how long to train, and what to do at which steps.
         network: with its variables as they are after `progress.step`.

@@ -11,8 +11,8 @@ import pytest
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 
-from seqmnist import options  # noqa: E402
 from seqmnist import tf1 as tf  # noqa: E402
+from seqmnist.cli import options  # noqa: E402
 from seqmnist.data import mnist  # noqa: E402
 
 with warnings.catch_warnings():

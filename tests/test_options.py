@@ -10,9 +10,9 @@ from scripts import classifier_of
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import options
 from seqmnist import tf1 as tf
-from seqmnist.option_types import (
+from seqmnist.cli import options
+from seqmnist.cli.types import (
     interval,
     interval_in_seconds,
     interval_in_steps,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import options
+from seqmnist.cli import options
 from seqmnist.data import mnist
 from seqmnist.errors import UserError
 

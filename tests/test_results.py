@@ -11,7 +11,7 @@ from conftest import PROJECT_DIR
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist import options
+from seqmnist.cli import options
 
 sys.path.insert(0, str(PROJECT_DIR / "results"))
 import reproduce

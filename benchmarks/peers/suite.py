@@ -8,9 +8,9 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 
-from seqmnist import options
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
+from seqmnist.cli import options
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
 from seqmnist.sequences import VIEWS, View

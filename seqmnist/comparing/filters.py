@@ -8,9 +8,9 @@ import operator
 import re
 from typing import Any, Iterable, NamedTuple, Sequence
 
+from seqmnist.cli.options import DEFAULTS, OPTIONS
 from seqmnist.comparing.rows import FIELDS, MEASURED, Row
 from seqmnist.errors import UserError
-from seqmnist.options import DEFAULTS, OPTIONS
 
 OPERATORS = {
     "<=": operator.le,

@@ -6,9 +6,9 @@ import json
 import math
 from typing import Any, NamedTuple, Sequence
 
+from seqmnist.cli.options import DEFAULTS, MAY_CHANGE
 from seqmnist.comparing.metrics_tail import MAX_WHOLE
 from seqmnist.comparing.runs import FINISHED, Run
-from seqmnist.options import DEFAULTS, MAY_CHANGE
 from seqmnist.paths import shown
 
 # What is measured anew in every run; a group has the mean and the standard deviation.

@@ -22,8 +22,8 @@ from typing import Any, ContextManager, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from seqmnist import options
 from seqmnist import tf1 as tf
+from seqmnist.cli import options
 from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.distributed.cluster import (
     Cluster,

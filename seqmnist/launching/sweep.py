@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
-from seqmnist import options
+from seqmnist.cli import options
 from seqmnist.cores import cores_of
 from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.launching.processes import (

@@ -9,8 +9,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from seqmnist import options
 from seqmnist.checkpoints import Checkpoint, Checkpoints
+from seqmnist.cli import options
 from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 
@@ -24,7 +24,7 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
         run_dir: the run's folder.
 
     Returns:
-        The script as a module, the run's configuration as options.py parses it, and
+        The script as a module, the run's configuration as cli/options.py parses it, and
         what config.json says beside that.
 
     Raises:

@@ -6,8 +6,8 @@ import contextlib
 import re
 from typing import Any, Mapping
 
-from seqmnist import options
 from seqmnist import tf1 as tf
+from seqmnist.cli import options
 from seqmnist.data.mnist import Split
 from seqmnist.record import figures
 

@@ -17,11 +17,7 @@ import textwrap
 from typing import Any, Mapping, NoReturn, Sequence
 
 from seqmnist.classifier import INPUT_SCALES
-from seqmnist.data.mnist import IMAGE_SIZE, VALIDATION_SIZE
-from seqmnist.errors import UserError, one_line
-from seqmnist.initializers import BIAS_INITS, RECURRENT_INITS
-from seqmnist.optimizer import SCHEDULES
-from seqmnist.option_types import (
+from seqmnist.cli.types import (
     ALL,
     NEVER,
     interval,
@@ -33,6 +29,10 @@ from seqmnist.option_types import (
     steps_in_a_row,
     whole_number,
 )
+from seqmnist.data.mnist import IMAGE_SIZE, VALIDATION_SIZE
+from seqmnist.errors import UserError, one_line
+from seqmnist.initializers import BIAS_INITS, RECURRENT_INITS
+from seqmnist.optimizer import SCHEDULES
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
 from seqmnist.record.folder import CONFIG_FILE, read_config
 from seqmnist.sequences import PERMUTATION_SEED, VIEWS
