@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from seqmnist import tf1 as tf
-from seqmnist.checkpoints import Variables
 from seqmnist.classifier import Classifier
 from seqmnist.cli import options
 from seqmnist.cli.types import path, whole_number
@@ -32,6 +31,7 @@ from seqmnist.predicting.export import check_export_dir, export
 from seqmnist.predicting.trained import find_checkpoint, read_run
 from seqmnist.record import figures, reading
 from seqmnist.record.folder import creating
+from seqmnist.run.checkpoints import Variables
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 MAX_ATTEMPTS = 5  # to read a checkpoint before the run that still trains removes it

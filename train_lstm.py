@@ -26,8 +26,8 @@ from seqmnist.cli import options
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
+from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
-from seqmnist.training import train_and_evaluate
 
 DEFAULTS = {"view": "rows", "units": 128, "forget_bias": 1.0, "cell_name": "lstm_cell"}
 # What made the network learn furthest, with distortions; results/ has the runs.

@@ -19,10 +19,10 @@ import time
 PROJECT_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, PROJECT_DIR)
 
-from seqmnist.illustrations import Illustrator  # noqa: E402
 from seqmnist.record.log import Result  # noqa: E402
 from seqmnist.record.summaries import Histograms  # noqa: E402
-from seqmnist.run_recorder import RunRecorder  # noqa: E402
+from seqmnist.run.illustrator import Illustrator  # noqa: E402
+from seqmnist.run.recorder import Recorder  # noqa: E402
 
 RUNS = {
     "train_rnn": ["--epochs", "20"],
@@ -32,7 +32,7 @@ RUNS = {
 
 # What is timed: the class and the name of the method that does it.
 METHODS = {
-    "checkpoints": (RunRecorder, "save"),
+    "checkpoints": (Recorder, "save"),
     "beginning": (Illustrator, "begin"),
     "histograms": (Illustrator, "add_histograms"),
     "pictures": (Illustrator, "add_pictures"),

@@ -1,19 +1,15 @@
-"""What the training scripts share: data, sequence views, cells, loop and run log.
+"""The training scripts' package: one folder for each kind of work.
 
-Imports point one way, from the scripts down:
+    this folder   the lesson: cells, sequences, classifier, optimizer, dynamic_rnn
+    data/         IDX files, splits, batches; NumPy only
+    fast/         the recurrence and the updates that XLA compiles
+    run/          a run from its configuration to its result
+    record/       what a run leaves in its folder
+    cli/          the command line
+    distributed/  several workers
+    comparing/    compare.py; predicting/  predict.py; launching/  launch.py
 
-    train_*.py -> training -> opening, trainer, run_recorder  (a run)
-                  trainer  -> recorder -> network -> steps, initial_weights, summaries
-                  run_recorder -> recorder, checkpoints, run_log, illustrations
-                  illustrations -> figures, reading, predictions
-    train_*.py -> sequences, cells, rnn, classifier           (the parts of the graph)
-    steps, rnn -> fast -> cells                               (what XLA compiles)
-    train_*.py -> options -> option_types                     (the command line)
-    steps, network -> one_worker <- distributed <- training    (several workers)
-    compare.py -> comparing, predict.py -> predicting, launch.py -> launching
-    training   -> plan, batches -> mnist -> idx               (NumPy only)
-    everything -> errors, paths; what needs TensorFlow -> tf1
-
-Importing any of these modules does nothing else: no seed is set, no file is opened and
-TensorFlow is not loaded before the first graph is built.
+Imports point one way: scripts, run, record, the lesson, data; scripts, cli, data.
+Of fast/, only rnn.py and run/engine.py know. Importing a module has no effect: no seed
+is set, no file is opened, and TensorFlow is loaded when the first graph is built.
 """

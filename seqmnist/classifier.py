@@ -37,7 +37,7 @@ class Classifier:
 
     The script says what is computed, in three functions; all else is traced from them:
     this graph once for training and once for evaluation, the compiled steps (see
-    fast/steps.py), the exported model (see predicting/export.py).
+    fast/engine.py), the exported model (see predicting/export.py).
 
     Args:
         config: the run's configuration, as cli/options.py parses it.

@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from seqmnist import checkpoints as module
 from seqmnist import tf1 as tf
-from seqmnist.checkpoints import SUFFIXES, Checkpoint, Checkpoints, Variables
 from seqmnist.errors import CannotWrite, Diverged, UserError
+from seqmnist.run import checkpoints as module
+from seqmnist.run.checkpoints import SUFFIXES, Checkpoint, Checkpoints, Variables
 
 
 class Network:

@@ -19,7 +19,7 @@ from seqmnist.data.batches import evaluation_batches, training_batches
 from seqmnist.errors import UserError
 from seqmnist.predicting.export import export
 from seqmnist.record.reading import softmax
-from seqmnist.steps import make_steps
+from seqmnist.run.engine import make_engine
 
 OPTIONS = [
     *("--view", "rows", "--units", "6", "--batch-size", "12", "--seed", "3"),
@@ -156,12 +156,12 @@ class Run:
     def __init__(self, script, recurrence, parse, small_data, *more):
         config = parse(script, [*OPTIONS, *more, "--recurrence", recurrence])
         self.classifier = classifier_of(script, config)
-        steps = make_steps(self.classifier)
+        engine = make_engine(self.classifier)
         self.session = tf.Session(
-            graph=self.classifier.graph, config=steps.session_config
+            graph=self.classifier.graph, config=engine.session_config
         )
         self.session.run(self.classifier.init_op)
-        self.steps = steps.initialize(self.session)
+        self.engine = engine.initialize(self.session)
         self.splits = mnist.load_splits(small_data, 20)
 
     def weights(self):
@@ -177,8 +177,8 @@ class Run:
         batches = list(training_batches(self.splits.train, size, 0, num_steps))
         losses = []
         while batches:
-            count = self.steps.max_updates
-            updates = self.steps.update(self.session, batches[:count])
+            count = self.engine.max_updates
+            updates = self.engine.update(self.session, batches[:count])
             losses += [update.loss for update in updates]
             batches = batches[count:]
         return losses
@@ -186,7 +186,7 @@ class Run:
     def evaluate(self):
         """Loss, count and logits of each batch of the test split; the last is short."""
         batches = evaluation_batches(self.splits.test, 50)
-        return [self.steps.evaluate(self.session, batch) for batch in batches]
+        return [self.engine.evaluate(self.session, batch) for batch in batches]
 
     def predict(self):
         """The logits that predict.py finds for the test split."""
@@ -277,7 +277,7 @@ def test_the_paths_say_which_they_are(parse, small_data):
         ),
     ):
         run = Run(edited(edits), "auto", parse, small_data)
-        assert run.steps.description == expected
+        assert run.engine.description == expected
         assert len(run.train(2)) == 2
 
 
@@ -288,7 +288,7 @@ def test_what_cannot_be_compiled_in_evaluation_alone_is_evaluated_plainly(
     as_text = "tf.strings.to_number(tf.as_string(tf.reduce_max(inputs)))"
     edit = (LOGITS, f"{LOGITS} + (0. if noise else {as_text})")
     run = Run(edited([edit]), "auto", parse, small_data)
-    assert run.steps.description.startswith("fast")
+    assert run.engine.description.startswith("fast")
     evaluations = [run.evaluate() for _ in range(2)]
     said = capfd.readouterr().err
     assert said == "evaluation runs plain: XLA cannot compile AsString\n"

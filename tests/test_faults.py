@@ -22,9 +22,9 @@ from scripts import (
     wait_for,
 )
 
-from seqmnist import steps, trainer
-from seqmnist.checkpoints import Checkpoints
-from seqmnist.signals import StopSignals
+from seqmnist.run import engine, loop
+from seqmnist.run.checkpoints import Checkpoints
+from seqmnist.run.signals import StopSignals
 
 ENDLESS = ["--steps", "1000000", "--report-every", "never", "--evaluate-every", "never"]
 
@@ -139,7 +139,7 @@ def test_a_second_signal_stops_at_once(small, tmp_path):
 def test_a_signal_in_the_final_evaluation_lets_the_run_finish(
     small, monkeypatch, capsys, tmp_path
 ):
-    evaluate, enter = trainer.evaluate, StopSignals.__enter__
+    evaluate, enter = loop.evaluate, StopSignals.__enter__
     entered = []
 
     def noted(self):
@@ -152,7 +152,7 @@ def test_a_signal_in_the_final_evaluation_lets_the_run_finish(
         return evaluate(*args)
 
     monkeypatch.setattr(StopSignals, "__enter__", noted)
-    monkeypatch.setattr(trainer, "evaluate", signalled)
+    monkeypatch.setattr(loop, "evaluate", signalled)
     hear_ctrl_c()
     argv = [*small, "--evaluate-every", "never"]
     assert main("train_rnn", argv) == 130
@@ -331,7 +331,7 @@ def test_a_training_that_diverges_stops_with_status_3(name, small, tmp_path, cap
 def test_each_number_of_an_update_is_looked_at(
     name, value, small, monkeypatch, capsys, tmp_path
 ):
-    update = steps.PlainSteps.update
+    update = engine.PlainEngine.update
 
     def astray(self, session, batches):
         updates = update(self, session, batches)
@@ -341,7 +341,7 @@ def test_each_number_of_an_update_is_looked_at(
         return [u._replace(**{name: value}) for u in updates]
 
     astray.calls = 0
-    monkeypatch.setattr(steps.PlainSteps, "update", astray)
+    monkeypatch.setattr(engine.PlainEngine, "update", astray)
     argv = [*small, "--recurrence", "plain", "--checkpoint-every", "2"]
     assert main("train_rnn", argv) == 3
     err = capsys.readouterr().err

@@ -5,9 +5,10 @@ import pytest
 import reference
 from scripts import classifier_of
 
-from seqmnist import initial_weights, optimizer
+from seqmnist import optimizer
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
+from seqmnist.run import tf1_checkpoints
 from seqmnist.sequences import VIEWS
 
 NETWORKS = pytest.mark.parametrize("name", reference.NETWORKS)
@@ -44,7 +45,7 @@ def logits_after_loading(parse, name, path, images):
     classifier = classifier_of(network.script, config)
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
-        initial_weights.load_weights(str(path), classifier, config.cell_name, session)
+        tf1_checkpoints.load_weights(str(path), classifier, config.cell_name, session)
         return session.run(classifier.evaluation.logits, {classifier.images: images})
 
 
@@ -109,7 +110,7 @@ def load_rnn(path, parse, *argv):
     with classifier.graph.as_default(), tf.Session() as session:
         session.run(classifier.init_op)
         variables = tf.trainable_variables()
-        initial_weights.load_weights(str(path), classifier, config.cell_name, session)
+        tf1_checkpoints.load_weights(str(path), classifier, config.cell_name, session)
         return dict(zip([v.op.name for v in variables], session.run(variables)))
 
 
@@ -169,7 +170,7 @@ def test_averages_start_from_the_weights(tmp_path, parse, weights):
     path = save(tmp_path, weights)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
-        initial_weights.load_weights(str(path), classifier, config.cell_name, session)
+        tf1_checkpoints.load_weights(str(path), classifier, config.cell_name, session)
         averages = session.run(classifier.average.variables)
     for found, expected in zip(averages, weights.values()):
         np.testing.assert_array_equal(found, expected)

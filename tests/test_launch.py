@@ -12,10 +12,10 @@ from test_faults import wait_for_checkpoint
 from test_workers import ENDLESS, environment
 from torture import differences, fingerprint
 
-from seqmnist.checkpoints import Checkpoints
 from seqmnist.launching import group, processes
 from seqmnist.launching.sweep import read_sweep
 from seqmnist.record.log import Result
+from seqmnist.run.checkpoints import Checkpoints
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from seqmnist import tf1 as tf
 from seqmnist.data import mnist
 from seqmnist.data.batches import training_batches
 from seqmnist.optimizer import Optimizer, averaged_weights, scheduled_learning_rate
-from seqmnist.steps import make_steps
+from seqmnist.run.engine import make_engine
 
 CONFIG = {"learning_rate": 0.5, "warmup_steps": 0}
 
@@ -62,16 +62,18 @@ def train(parse, small_data):
         argv = ["--units", "5", "--batch-size", "50", *argv]
         config = parse(train_lstm, argv)
         classifier = classifier_of(train_lstm, config)
-        steps = make_steps(classifier)
+        engine = make_engine(classifier)
         train = mnist.load_splits(small_data, 20).train
         updates, history = [], []
-        with tf.Session(graph=classifier.graph, config=steps.session_config) as session:
+        with tf.Session(
+            graph=classifier.graph, config=engine.session_config
+        ) as session:
             session.run(classifier.init_op)
-            steps.initialize(session)
+            engine.initialize(session)
             weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
             history.append(session.run(weights))
             for batch in training_batches(train, 50, 0, num_steps):
-                updates += steps.update(session, [batch])
+                updates += engine.update(session, [batch])
                 history.append(session.run(weights))
             averages = None
             if classifier.average is not None:

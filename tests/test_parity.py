@@ -15,7 +15,7 @@ from scripts import classifier_of
 
 from seqmnist import tf1 as tf
 from seqmnist.data.batches import Batch
-from seqmnist.steps import make_steps
+from seqmnist.run.engine import make_engine
 
 
 def reference_batches(network, splits, count):
@@ -41,7 +41,7 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
     argv = ["--preset", network.preset, "--batch-size", str(network.batch_size)]
     config = parse(network.script, [*argv, "--recurrence", recurrence])
     classifier = classifier_of(network.script, config)
-    steps = make_steps(classifier)
+    engine = make_engine(classifier)
     with classifier.graph.as_default(), tf.Session() as session:
         weights = {v.op.name: v for v in tf.trainable_variables()}
         assert set(weights) == set(network.names)
@@ -49,7 +49,7 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
             classifier.evaluation.loss, [weights[n] for n in network.names]
         )
         session.run(classifier.init_op)
-        steps.initialize(session)
+        engine.initialize(session)
         for ours, theirs in network.names.items():
             weights[ours].load(expected["init/" + theirs], session)
 
@@ -65,8 +65,8 @@ def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
             assert difference < 1e-5, theirs
         losses = []
         while len(losses) < count:
-            chunk = batches[len(losses) : len(losses) + steps.max_updates]
-            losses += [update.loss for update in steps.update(session, chunk)]
+            chunk = batches[len(losses) : len(losses) + engine.max_updates]
+            losses += [update.loss for update in engine.update(session, chunk)]
         np.testing.assert_allclose(losses[0], expected["losses"][0], rtol=1e-5)
         np.testing.assert_allclose(losses, expected["losses"], rtol=1e-3)
 

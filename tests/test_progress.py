@@ -2,8 +2,8 @@
 
 import json
 
-from seqmnist.progress import Progress
 from seqmnist.record.tally import Tally
+from seqmnist.run.progress import Progress
 
 
 def tally(loss, correct, count=10):

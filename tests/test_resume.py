@@ -15,10 +15,10 @@ from test_checkpoints import Network
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
-from seqmnist import training
-from seqmnist.checkpoints import SUFFIXES, Checkpoints
 from seqmnist.record.log import Result
-from seqmnist.run_recorder import RunRecorder
+from seqmnist.run import training
+from seqmnist.run.checkpoints import SUFFIXES, Checkpoints
+from seqmnist.run.recorder import Recorder
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def stop_after(monkeypatch):
                 made[-1].number = number
             return updates
 
-        original = training.Trainer._after_update
-        monkeypatch.setattr(training.Trainer, "_after_update", update)
+        original = training.TrainingLoop._after_update
+        monkeypatch.setattr(training.TrainingLoop, "_after_update", update)
         monkeypatch.setattr(training, "StopSignals", Signals)
 
     yield stop
@@ -170,9 +170,9 @@ def test_checkpoints_may_be_made_by_the_clock(small, monkeypatch, tmp_path):
     monkeypatch.setattr(time, "perf_counter", ticking)
     argv = [*small, "--recurrence", "plain", "--evaluate-every", "never"]
     saved = []
-    save = RunRecorder.save
+    save = Recorder.save
     monkeypatch.setattr(
-        RunRecorder,
+        Recorder,
         "save",
         lambda self: (saved.append(self.progress.step), save(self)),
     )

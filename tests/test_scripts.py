@@ -269,17 +269,17 @@ def test_init_checkpoint_is_evaluated(small, tmp_path, capsys):
 
 
 def test_evaluation_batch_size_is_used(small, monkeypatch):
-    from seqmnist import trainer
+    from seqmnist.run import loop
 
     sizes = []
-    evaluation_batches = trainer.evaluation_batches
+    evaluation_batches = loop.evaluation_batches
 
     def recording(split, size):
         for batch in evaluation_batches(split, size):
             sizes.append(len(batch.labels))
             yield batch
 
-    monkeypatch.setattr(trainer, "evaluation_batches", recording)
+    monkeypatch.setattr(loop, "evaluation_batches", recording)
     argv = [*small, "--evaluate-every", "never", "--evaluation-batch-size", "60"]
     assert main("train_rnn", argv) == 0
     assert sizes == [60, 60, 10]

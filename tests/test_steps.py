@@ -11,11 +11,11 @@ from seqmnist import tf1 as tf
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch, evaluation_batches, training_batches
 from seqmnist.errors import UserError
-from seqmnist.steps import PlainSteps, make_steps
+from seqmnist.run.engine import PlainEngine, make_engine
 
 HAS_FAST_PATH = not tf.VERSION.startswith("1.")
 if HAS_FAST_PATH:
-    from seqmnist.fast import steps as fast_steps
+    from seqmnist.fast import engine as fast_engine
 needs_fast_path = pytest.mark.skipif(
     not HAS_FAST_PATH, reason="TensorFlow 1.15 does not compile functions"
 )
@@ -26,7 +26,7 @@ def make(script, argv, parse):
     """Steps and a session whose variables are initialized."""
     config = parse(script, argv)
     classifier = classifier_of(script, config)
-    made = make_steps(classifier)
+    made = make_engine(classifier)
     session = tf.Session(graph=classifier.graph, config=made.session_config)
     session.run(classifier.init_op)
     made.initialize(session)
@@ -74,7 +74,7 @@ def trained(script, argv, num_steps, parse, small_data):
 )
 def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monkeypatch):
     """Batches in one part and in two uneven ones; the last evaluation batch short."""
-    monkeypatch.setattr(fast_steps, "num_cores", lambda: 2)
+    monkeypatch.setattr(fast_engine, "num_cores", lambda: 2)
     argv = [*argv, "--evaluation-batch-size", "47", "--schedule", "exponential"]
     argv += ["--decay-steps", "2", "--decay-rate", "0.5"]
     num_steps = 3 if "pixels" in argv else 25
@@ -110,9 +110,9 @@ def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monke
 def test_batches_are_split_and_updates_gathered_by_their_size(
     argv, parts, updates, parse, monkeypatch
 ):
-    monkeypatch.setattr(fast_steps, "num_cores", lambda: 2)
+    monkeypatch.setattr(fast_engine, "num_cores", lambda: 2)
     config = parse(train_lstm, argv)
-    found = make_steps(classifier_of(train_lstm, config))
+    found = make_engine(classifier_of(train_lstm, config))
     assert found._part_sizes == parts
     assert found.max_updates == updates
     images = " + ".join(map(str, parts))
@@ -125,7 +125,7 @@ def test_the_fast_graph_does_not_grow_with_the_sequence(parse):
     for view in ("rows", "pixels"):
         config = parse(train_gru_pixel, ["--view", view, "--batch-size", "64"])
         classifier = classifier_of(train_gru_pixel, config)
-        make_steps(classifier)
+        make_engine(classifier)
         graph_def = classifier.graph.as_graph_def()
         functions = graph_def.library.function
         counts.append(len(graph_def.node) + sum(len(f.node_def) for f in functions))
@@ -137,7 +137,7 @@ def test_the_history_is_in_no_checkpoint(parse):
     config = parse(train_rnn, ["--units", "7"])
     classifier = classifier_of(train_rnn, config)
     before = len(classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES))
-    make_steps(classifier)
+    make_engine(classifier)
     after = classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
     assert len(after) == before
 
@@ -146,10 +146,10 @@ def test_recurrence_chooses_the_path(parse):
     found = {}
     for choice in ("auto", "plain"):
         config = parse(train_rnn, ["--units", "7", "--recurrence", choice])
-        found[choice] = make_steps(classifier_of(train_rnn, config))
-    assert isinstance(found["auto"], PlainSteps)
+        found[choice] = make_engine(classifier_of(train_rnn, config))
+    assert isinstance(found["auto"], PlainEngine)
     assert found["auto"].description.startswith("fast" if HAS_FAST_PATH else "plain")
-    assert type(found["plain"]) is PlainSteps
+    assert type(found["plain"]) is PlainEngine
     assert found["plain"].description == "plain (as asked for)"
 
 
@@ -160,18 +160,18 @@ def test_where_xla_cannot_compile_the_plain_path_takes_over(parse, monkeypatch):
 
     monkeypatch.setattr(tf, "function", failing)
     config = parse(train_rnn, ["--units", "7"])
-    found = make_steps(classifier_of(train_rnn, config))
+    found = make_engine(classifier_of(train_rnn, config))
     assert found.description == "plain (XLA cannot compile here: no XLA)"
     config.recurrence = "fast"
     with pytest.raises(UserError, match="--recurrence fast: XLA cannot compile here"):
-        make_steps(classifier_of(train_rnn, config))
+        make_engine(classifier_of(train_rnn, config))
 
 
 @pytest.mark.skipif(HAS_FAST_PATH, reason="there is a fast path")
 def test_without_a_fast_path_it_cannot_be_asked_for(parse):
     config = parse(train_rnn, ["--units", "7", "--recurrence", "fast"])
     with pytest.raises(UserError, match="does not compile functions; expected plain"):
-        make_steps(classifier_of(train_rnn, config))
+        make_engine(classifier_of(train_rnn, config))
 
 
 def test_an_update_counts_the_batch_as_it_was_before(parse):

@@ -10,15 +10,15 @@ import train_gru_pixel
 import train_lstm
 import train_rnn
 from seqmnist import tf1 as tf
-from seqmnist import trainer, training
-from seqmnist.checkpoints import Checkpoints, Variables
 from seqmnist.data import mnist
 from seqmnist.errors import UserError
-from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
 from seqmnist.record.log import read_metrics
+from seqmnist.run import loop, training
+from seqmnist.run.checkpoints import Checkpoints, Variables
+from seqmnist.run.engine import PlainEngine, make_engine
+from seqmnist.run.one_worker import OneWorker
 from seqmnist.sequences import permutation
-from seqmnist.steps import PlainSteps, make_steps
 
 SCRIPTS = {
     "train_rnn": train_rnn,
@@ -59,12 +59,12 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
     config = parse(train_rnn, [*argv, "--recurrence", recurrence])
     test = mnist.load_splits(small_data, 20).test
     classifier = classifier_of(train_rnn, config)
-    steps = make_steps(classifier)
+    engine = make_engine(classifier)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
         feed = {classifier.images: test.images}
         logits = session.run(classifier.evaluation.logits, feed).astype(np.float64)
-        tally, found = trainer.evaluate(session, steps, test, size)
+        tally, found = loop.evaluate(session, engine, test, size)
     np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
     log_sum = np.log(np.exp(logits).sum(1))
     losses = log_sum - logits[np.arange(130), test.labels]
@@ -218,8 +218,8 @@ def test_without_a_validation_split_the_test_split_is_evaluated(run):
 
 def test_the_seconds_leave_evaluations_out(run, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: now[0])
-    evaluate, update = trainer.evaluate, PlainSteps.update
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    evaluate, update = loop.evaluate, PlainEngine.update
 
     def slow_evaluate(*args):
         now[0] += 1000
@@ -229,8 +229,8 @@ def test_the_seconds_leave_evaluations_out(run, monkeypatch):
         now[0] += 1
         return update(*args)
 
-    monkeypatch.setattr(trainer, "evaluate", slow_evaluate)
-    monkeypatch.setattr(PlainSteps, "update", slow_update)
+    monkeypatch.setattr(loop, "evaluate", slow_evaluate)
+    monkeypatch.setattr(PlainEngine, "update", slow_update)
     result, _, rows = run(train_rnn, "--epochs", "2", "--recurrence", "plain")
     assert result.seconds == 24
     assert [row["seconds"] for row in rows] == [12, 12, 12, 24, 24, 24]

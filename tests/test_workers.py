@@ -20,10 +20,10 @@ from test_faults import wait_for_checkpoint
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
-from seqmnist.checkpoints import Checkpoints
 from seqmnist.distributed.cluster import code_digest
 from seqmnist.launching.group import free_addresses
 from seqmnist.record.log import read_metrics
+from seqmnist.run.checkpoints import Checkpoints
 
 HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 

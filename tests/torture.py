@@ -28,7 +28,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist import tf1 as tf  # noqa: E402
-from seqmnist.checkpoints import Checkpoint, Checkpoints  # noqa: E402
+from seqmnist.run.checkpoints import Checkpoint, Checkpoints  # noqa: E402
 
 # Networks of the notebooks' sizes, with evaluations and many checkpoints on the way.
 EVERY = ["--evaluate-splits", "validation", "test", "--report-every", "30steps"]

@@ -13,8 +13,8 @@ from seqmnist.classifier import Classifier
 from seqmnist.cli import options
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
+from seqmnist.run.engine import make_engine
 from seqmnist.sequences import VIEWS, View
-from seqmnist.steps import make_steps
 
 NAME = "seqmnist"
 RECURRENCE = "fast"
@@ -32,13 +32,13 @@ class Peer:
         mnist.IMAGE_SHAPE = (task.time_steps, task.input_size)
         VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)
         classifier = Classifier(config, script.network, script.loss, script.optimizer)
-        self.steps = make_steps(classifier)
+        self.engine = make_engine(classifier)
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         self.session = tf.Session(
-            graph=classifier.graph, config=self.steps.session_config
+            graph=classifier.graph, config=self.engine.session_config
         )
         self.session.run(classifier.init_op)
-        self.steps.initialize(self.session)
+        self.engine.initialize(self.session)
         with classifier.graph.as_default():
             for variable, value in zip(weights, task.weights):
                 variable.load(value, self.session)
@@ -50,10 +50,10 @@ class Peer:
     def train(self, num_steps):
         """Does `num_steps` updates; returns the first one's loss."""
         first = None
-        for start in range(0, num_steps, self.steps.max_updates):
-            stop = min(num_steps, start + self.steps.max_updates)
+        for start in range(0, num_steps, self.engine.max_updates):
+            stop = min(num_steps, start + self.engine.max_updates)
             chosen = [self.batches[i % len(self.batches)] for i in range(start, stop)]
-            updates = self.steps.update(self.session, chosen)
+            updates = self.engine.update(self.session, chosen)
             if first is None:
                 first = float(updates[0].loss)
         return first

@@ -35,9 +35,9 @@ from seqmnist.distributed.cluster import (
 from seqmnist.distributed.rendezvous import FACTS, Rendezvous
 from seqmnist.distributed.watchdog import Watchdog
 from seqmnist.errors import Interrupted, LostWorker, UserError, differences
-from seqmnist.one_worker import OneWorker
 from seqmnist.record.tally import Tally
-from seqmnist.signals import StopSignals
+from seqmnist.run.one_worker import OneWorker
+from seqmnist.run.signals import StopSignals
 
 # Each collective operation has a number of its own, the same on all workers.
 UPDATE, EVALUATION, WEIGHTS = 1, 2, 3

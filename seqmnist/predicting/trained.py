@@ -9,10 +9,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.cli import options
 from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
+from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 
 SCRIPTS = ("train_rnn", "train_lstm", "train_gru_pixel")
 

@@ -7,8 +7,8 @@ logs/<script>/<time>-seed<seed>/
     metrics.csv      one row per split and report (record/log.py)
     train/ ...       TensorBoard events, one folder per split, the run's own beside them
                      (record/log.py)
-    checkpoints/     the last few and the best (checkpoints.py)
-    curves.png ...   figures and what they show, written at the end (illustrations.py)
+    checkpoints/     the last few and the best (run/checkpoints.py)
+    curves.png ...   figures and what they show, written at the end (run/illustrator.py)
     predictions.csv  of every test image (record/predictions.py)
     result.txt       the result line, written last: by it a run is known to be complete
 """

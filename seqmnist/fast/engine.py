@@ -16,9 +16,9 @@ from seqmnist.cores import num_cores
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
 from seqmnist.noise import Noise
-from seqmnist.one_worker import OneWorker
 from seqmnist.rnn import slow_recurrences
-from seqmnist.steps import PlainSteps, Update, plain_steps
+from seqmnist.run.engine import PlainEngine, Update, plain_engine
+from seqmnist.run.one_worker import OneWorker
 
 # A part of a batch with fewer values per time step is not worth a core of its own.
 MIN_PART = 4_000
@@ -39,10 +39,10 @@ UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
 
 
 class CannotCompile(Exception):
-    """The steps cannot be compiled; says why."""
+    """The network cannot be compiled; says why."""
 
 
-class CompiledSteps(PlainSteps):
+class CompiledEngine(PlainEngine):
     """Trains and evaluates with traces of the network that XLA compiles.
 
     A large batch is split over the cores, and the gradients of its parts are added. A
@@ -54,7 +54,7 @@ class CompiledSteps(PlainSteps):
         workers: who make the updates together.
 
     Attributes:
-        max_updates, session_config, description: as for `PlainSteps`.
+        max_updates, session_config, description: as for `PlainEngine`.
         slow_recurrences: why some recurrences of the network are not fast ones, or "".
 
     Raises:
@@ -96,11 +96,11 @@ class CompiledSteps(PlainSteps):
             "call)"
         )
 
-    def initialize(self, session: Any) -> PlainSteps:
+    def initialize(self, session: Any) -> PlainEngine:
         """Prepares what is not a part of the classifier, and compiles the update.
 
         Returns:
-            The steps; plain ones if XLA cannot compile them.
+            The engine to use: a plain one if XLA cannot compile the network.
 
         Raises:
             UserError: compiled ones are asked for.
@@ -110,7 +110,7 @@ class CompiledSteps(PlainSteps):
             with _compiling():
                 session.run(self._trial, self._feed_updates([]))
         except CannotCompile as error:
-            return plain_steps(self.classifier, self.workers, str(error))
+            return plain_engine(self.classifier, self.workers, str(error))
         return self
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:

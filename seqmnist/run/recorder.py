@@ -10,35 +10,35 @@ from typing import Any, Iterator, Mapping
 
 from tqdm import tqdm
 
-from seqmnist import wording
-from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.cli import options
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
-from seqmnist.illustrations import Illustrator
-from seqmnist.network import Network
-from seqmnist.opening import as_typed, note_resumption
 from seqmnist.paths import shown
-from seqmnist.plan import Plan
-from seqmnist.progress import Progress
 from seqmnist.record import figures
 from seqmnist.record.folder import PERMUTATION_FILE, RunFolder, write_text
 from seqmnist.record.log import Result, RunLog
 from seqmnist.record.tally import Tally
 from seqmnist.record.trace import Tracer
-from seqmnist.recorder import Evaluation, Recorder
+from seqmnist.run import wording
+from seqmnist.run.checkpoints import Checkpoint, Checkpoints
+from seqmnist.run.engine import Update
+from seqmnist.run.illustrator import Illustrator
+from seqmnist.run.network import Network
+from seqmnist.run.opening import as_typed, note_resumption
+from seqmnist.run.plan import Plan
+from seqmnist.run.progress import Progress
+from seqmnist.run.quiet_recorder import Evaluation, QuietRecorder
 from seqmnist.sequences import permutation
-from seqmnist.steps import Update
 
 
-class RunRecorder(Recorder):
+class Recorder(QuietRecorder):
     """Writes a run down in its folder, and prints how it goes.
 
     Args:
         config: the run's configuration.
         splits: the data.
         plan: at which steps what is due.
-        network, progress: as for `Recorder`.
+        network, progress: as for `QuietRecorder`.
         start: the checkpoint from which the run goes on, or `None`.
         folder: the run's.
     """

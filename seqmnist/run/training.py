@@ -10,16 +10,16 @@ from typing import Callable
 from seqmnist.classifier import Classifier
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import CannotWrite, Diverged, Interrupted, UserError
-from seqmnist.network import Network
-from seqmnist.one_worker import OneWorker
-from seqmnist.opening import make_folder, open_run
-from seqmnist.plan import make_plan, planned
-from seqmnist.progress import Progress
 from seqmnist.record.log import Result
-from seqmnist.recorder import Recorder
-from seqmnist.run_recorder import RunRecorder
-from seqmnist.signals import StopSignals
-from seqmnist.trainer import Trainer
+from seqmnist.run.loop import TrainingLoop
+from seqmnist.run.network import Network
+from seqmnist.run.one_worker import OneWorker
+from seqmnist.run.opening import make_folder, open_run
+from seqmnist.run.plan import make_plan, planned
+from seqmnist.run.progress import Progress
+from seqmnist.run.quiet_recorder import QuietRecorder
+from seqmnist.run.recorder import Recorder
+from seqmnist.run.signals import StopSignals
 
 
 def train_and_evaluate(
@@ -72,9 +72,9 @@ def train_and_evaluate(
         classifier = Classifier(config, network, loss, optimizer)
         trained = Network(classifier, opening.start, workers, stack)
         progress.step = workers.first_step  # of which the chief tells the others
-        recorder = Recorder(trained, progress)
+        recorder = QuietRecorder(trained, progress)
         if workers.index == 0:
-            recorder = RunRecorder(
+            recorder = Recorder(
                 config=config,
                 splits=splits,
                 plan=plan,
@@ -83,8 +83,8 @@ def train_and_evaluate(
                 start=opening.start,
                 folder=opening.folder or make_folder(config, splits, trained, stack),
             )
-        trainer = Trainer(config, splits, plan, trained, progress, recorder)
-        result = _train(trainer, recorder, workers)
+        loop = TrainingLoop(config, splits, plan, trained, progress, recorder)
+        result = _train(loop, recorder, workers)
     if config.show:
         recorder.show()
     return result
@@ -99,14 +99,16 @@ def _find_workers(config: Namespace, data_digest: str) -> OneWorker:
     return find_workers(config, data_digest)
 
 
-def _train(trainer: Trainer, recorder: Recorder, workers: OneWorker) -> Result | None:
+def _train(
+    loop: TrainingLoop, recorder: QuietRecorder, workers: OneWorker
+) -> Result | None:
     """Does the steps that are left, and tests the network."""
     with StopSignals(recorder.advice, recorder.promise) as signals:
         workers.heed(signals, recorder.advice)
         try:
             with contextlib.closing(recorder):
-                trainer.train()
-                result = trainer.test()
+                loop.train()
+                result = loop.test()
         except (CannotWrite, Diverged) as error:
             raise type(error)(recorder.explained(error))
         if result is not None and workers.stop_number is not None:

@@ -13,17 +13,17 @@ import numpy as np
 from seqmnist.data.batches import Batch, evaluation_batches, training_batches
 from seqmnist.data.mnist import NUM_CLASSES, Split, Splits
 from seqmnist.errors import Diverged, Interrupted
-from seqmnist.network import Network
-from seqmnist.plan import Plan
-from seqmnist.progress import Progress
 from seqmnist.record.log import Result
 from seqmnist.record.tally import Tally
-from seqmnist.recorder import Evaluation, Recorder
-from seqmnist.steps import Update
+from seqmnist.run.engine import PlainEngine, Update
+from seqmnist.run.network import Network
+from seqmnist.run.plan import Plan
+from seqmnist.run.progress import Progress
+from seqmnist.run.quiet_recorder import Evaluation, QuietRecorder
 
 
 def evaluate(
-    session: Any, steps: Any, split: Split, size: int
+    session: Any, engine: PlainEngine, split: Split, size: int
 ) -> tuple[Tally, np.ndarray]:
     """Evaluates a whole split, its last short batch included.
 
@@ -31,7 +31,7 @@ def evaluate(
 
     Args:
         session: a session with the weights.
-        steps: of the classifier, as `make_steps` makes them.
+        engine: of the classifier, as `make_engine` makes it.
         split: the examples, at least one.
         size: examples per batch.
 
@@ -43,18 +43,18 @@ def evaluate(
         LostWorker: another worker has gone.
     """
     count = len(split.labels)
-    share = steps.workers.share(count)
+    share = engine.workers.share(count)
     mine = Split(split.images[share], split.labels[share])
     tally, logits = Tally(), [np.zeros([0, NUM_CLASSES], np.float32)]
     for batch in evaluation_batches(mine, size):
-        loss, correct, values = steps.evaluate(session, batch)
+        loss, correct, values = engine.evaluate(session, batch)
         tally.add(loss, correct, len(batch.labels))
         logits.append(values)
     found = np.concatenate(logits)
-    return steps.workers.gather_evaluation(session, tally, found, count)
+    return engine.workers.gather_evaluation(session, tally, found, count)
 
 
-class Trainer:
+class TrainingLoop:
     """Trains a network from where its progress stands, and tests it.
 
     All workers do the same, each with its share of the examples. What is written, and
@@ -65,7 +65,7 @@ class Trainer:
         splits: the data.
         plan: how long to train, and what to do at which steps.
         network: with its variables as they are after `progress.step`.
-        progress: where the run stands, which the trainer moves on.
+        progress: where the run stands, which the loop moves on.
         recorder: what writes the run down.
     """
 
@@ -76,7 +76,7 @@ class Trainer:
         plan: Plan,
         network: Network,
         progress: Progress,
-        recorder: Recorder,
+        recorder: QuietRecorder,
     ) -> None:
         self.config = config
         self.splits = splits
@@ -141,11 +141,11 @@ class Trainer:
         """
         network = self.network
         possible = self.plan.steps_to_pause(self.progress.step)
-        count = min(network.steps.max_updates, possible)
+        count = min(network.engine.max_updates, possible)
         chunk = list(itertools.islice(batches, count))
         with self.recorder.traced(network.session, count) as session:
             started = time.perf_counter()
-            updates = network.steps.update(session, chunk)
+            updates = network.engine.update(session, chunk)
             seconds = (time.perf_counter() - started) / count
         return updates, seconds
 
@@ -177,6 +177,6 @@ class Trainer:
             started = time.perf_counter()
             network.workers.broadcast(network.session)
             with network.averaged():
-                tally, logits = evaluate(network.session, network.steps, split, size)
+                tally, logits = evaluate(network.session, network.engine, split, size)
             seconds = time.perf_counter() - started
         return Evaluation(tally, logits, seconds)

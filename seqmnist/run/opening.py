@@ -10,14 +10,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
-from seqmnist.checkpoints import Checkpoint, Checkpoints
 from seqmnist.cli import options
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import UserError, differences
-from seqmnist.initial_weights import check_path
-from seqmnist.network import Network
 from seqmnist.paths import shown
-from seqmnist.plan import Plan
 from seqmnist.record import figures
 from seqmnist.record.folder import (
     RESULT_FILE,
@@ -28,6 +24,10 @@ from seqmnist.record.folder import (
     read_config,
 )
 from seqmnist.record.log import Result, too_short
+from seqmnist.run.checkpoints import Checkpoint, Checkpoints
+from seqmnist.run.network import Network
+from seqmnist.run.plan import Plan
+from seqmnist.run.tf1_checkpoints import check_path
 
 
 class Opening(NamedTuple):
@@ -136,7 +136,7 @@ def _facts(splits: Splits, network: Network) -> dict[str, Any]:
     return {
         "workers": network.workers.size,
         "parameters": network.num_parameters,
-        "recurrence_used": network.steps.description,
+        "recurrence_used": network.engine.description,
         "data_sha256": splits.digest,
     }
 

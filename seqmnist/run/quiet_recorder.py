@@ -8,11 +8,11 @@ from typing import Any, ContextManager, Mapping, NamedTuple
 import numpy as np
 
 from seqmnist.errors import UserError
-from seqmnist.network import Network
-from seqmnist.progress import Progress
 from seqmnist.record.log import Result
 from seqmnist.record.tally import Tally
-from seqmnist.steps import Update
+from seqmnist.run.engine import Update
+from seqmnist.run.network import Network
+from seqmnist.run.progress import Progress
 
 
 class Evaluation(NamedTuple):
@@ -29,15 +29,15 @@ class Evaluation(NamedTuple):
     seconds: float
 
 
-class Recorder:
+class QuietRecorder:
     """Writes nothing, and prints a line in the beginning and in the end.
 
     Such is the recorder of all workers but the chief, whose derives from it, see
-    run_recorder.py. The loop calls its methods in this order.
+    run/recorder.py. The loop calls its methods in this order.
 
     Args:
         network: the run's.
-        progress: where the run stands, which the trainer moves on.
+        progress: where the run stands, which the loop moves on.
 
     Attributes:
         advice: how to go on with the run when it was stopped, for the user.
@@ -53,7 +53,7 @@ class Recorder:
 
     def begin(self) -> None:
         """Begins, before the first step that is to be done."""
-        recurrence = self.network.steps.description
+        recurrence = self.network.engine.description
         self._say(f"recurrence {recurrence}, from step {self.progress.step}")
 
     def traced(self, session: Any, count: int) -> ContextManager[Any]:

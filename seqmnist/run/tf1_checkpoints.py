@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 
-from seqmnist import checkpoints
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.optimizer import AVERAGE
+from seqmnist.run import checkpoints
 
 # Where the notebooks' code, run in TF 1.15, leaves the readout: tf.layers.dense; two
 # bare tf.Variable; tf.get_variable in the scope rnn/output.

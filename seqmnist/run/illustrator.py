@@ -13,12 +13,12 @@ from seqmnist import tf1 as tf
 from seqmnist.cli import options
 from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged
-from seqmnist.network import Network
 from seqmnist.record import figures, summaries
 from seqmnist.record.folder import write_text
 from seqmnist.record.log import WHOLE_RUN, RunLog
 from seqmnist.record.predictions import write_predictions
 from seqmnist.record.reading import draw_reading, softmax
+from seqmnist.run.network import Network
 
 READING_FIGURE = "reading.png"
 READING_FILE = "reading.csv"
@@ -61,7 +61,7 @@ class Illustrator:
         """
         network, values = self.network, options.recorded(self.config)
         rows = {**values, "parameters": network.num_parameters}
-        rows["recurrence_used"] = network.steps.description
+        rows["recurrence_used"] = network.engine.description
         self.run.add(WHOLE_RUN, 0, summaries.table("configuration", rows))
         known = ("script", "preset", *options.telling())
         values = {name: v for name, v in values.items() if name in known}

@@ -1,6 +1,6 @@
 """Updates and evaluations of a classifier, as its graph has them.
 
-Where TensorFlow compiles functions, fast/steps.py has a faster kind, which trains the
+Where TensorFlow compiles functions, fast/engine.py has a faster kind, which trains the
 same variables with the same optimizer and counts the same things. With several workers,
 each computes the gradients of its share of a batch, and all make the same update with
 the sum.
@@ -17,7 +17,7 @@ from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
 from seqmnist.data.batches import Batch
 from seqmnist.errors import UserError
-from seqmnist.one_worker import OneWorker
+from seqmnist.run.one_worker import OneWorker
 
 
 class Update(NamedTuple):
@@ -45,13 +45,13 @@ class Update(NamedTuple):
         return ""
 
 
-class PlainSteps:
+class PlainEngine:
     """Runs the classifier's own ops, one update at a time.
 
     Args:
         classifier: the `Classifier`.
         workers: who make the updates together.
-        reason: why the steps are not compiled, for the user.
+        reason: why the network is not compiled, for the user.
 
     Attributes:
         max_updates: how many updates one call of `update` can do.
@@ -74,8 +74,8 @@ class PlainSteps:
         self._update = [loss, correct, step.learning_rate, step.gradient_norm]
         self._train_op = step.train_op
 
-    def initialize(self, session: Any) -> PlainSteps:
-        """Prepares what is not a part of the classifier; returns the steps to use."""
+    def initialize(self, session: Any) -> PlainEngine:
+        """Prepares what is not a part of the classifier; returns the engine to use."""
         return self
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
@@ -115,7 +115,9 @@ class PlainSteps:
         return {classifier.images: batch.images, classifier.labels: batch.labels}
 
 
-def make_steps(classifier: Classifier, workers: OneWorker | None = None) -> PlainSteps:
+def make_engine(
+    classifier: Classifier, workers: OneWorker | None = None
+) -> PlainEngine:
     """Chooses how to train.
 
     Args:
@@ -124,40 +126,40 @@ def make_steps(classifier: Classifier, workers: OneWorker | None = None) -> Plai
         workers: who train together; `None` for this process alone.
 
     Returns:
-        `PlainSteps`, or the `CompiledSteps` of fast/steps.py.
+        `PlainEngine`, or the `CompiledEngine` of fast/engine.py.
 
     Raises:
         UserError: the fast path is asked for and cannot run.
     """
     workers = workers or OneWorker()
     if classifier.config.recurrence == "plain":
-        return PlainSteps(classifier, workers, "as asked for")
-    from seqmnist.fast.steps import CannotCompile, CompiledSteps  # TF 2 only
+        return PlainEngine(classifier, workers, "as asked for")
+    from seqmnist.fast.engine import CannotCompile, CompiledEngine  # TF 2 only
 
     try:
-        steps = CompiledSteps(classifier, workers)
+        engine = CompiledEngine(classifier, workers)
     except CannotCompile as error:
-        return plain_steps(classifier, workers, str(error))
-    if steps.slow_recurrences:
-        _check_not_wanted(classifier.config, steps.slow_recurrences)
-    return steps
+        return plain_engine(classifier, workers, str(error))
+    if engine.slow_recurrences:
+        _check_not_wanted(classifier.config, engine.slow_recurrences)
+    return engine
 
 
-def plain_steps(
+def plain_engine(
     classifier: Classifier, workers: OneWorker, obstacle: str
-) -> PlainSteps:
-    """`PlainSteps`, as others are not possible.
+) -> PlainEngine:
+    """A `PlainEngine`, as no other is possible.
 
     Args:
         classifier: the `Classifier`.
         workers: who train together.
-        obstacle: why the steps are not compiled.
+        obstacle: why the network is not compiled.
 
     Raises:
         UserError: compiled ones are asked for.
     """
     _check_not_wanted(classifier.config, obstacle)
-    return PlainSteps(classifier, workers, obstacle)
+    return PlainEngine(classifier, workers, obstacle)
 
 
 def _check_not_wanted(config, obstacle):

@@ -6,11 +6,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from seqmnist.data.mnist import Split, Splits
-from seqmnist.network import Network
 from seqmnist.paths import shown
-from seqmnist.plan import Plan
-from seqmnist.progress import Progress
 from seqmnist.record.tally import Tally
+from seqmnist.run.network import Network
+from seqmnist.run.plan import Plan
+from seqmnist.run.progress import Progress
 from seqmnist.sequences import VIEWS
 
 
@@ -37,7 +37,7 @@ def introduction(
         f"with {_count(config.units, 'unit')}, "
         f"{_count(network.num_parameters, 'parameter')}\n"
         f"{steps}; {train:,} training, {validation:,} validation, {test:,} test "
-        f"images\nrecurrence: {network.steps.description}\n{workers}"
+        f"images\nrecurrence: {network.engine.description}\n{workers}"
         f"run folder: {shown(folder)}"
     )
 

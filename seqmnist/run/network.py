@@ -8,14 +8,14 @@ from typing import ContextManager
 import numpy as np
 
 from seqmnist import tf1 as tf
-from seqmnist.checkpoints import Checkpoint, Variables
 from seqmnist.classifier import Classifier
-from seqmnist.initial_weights import load_weights
-from seqmnist.one_worker import OneWorker
 from seqmnist.optimizer import averaged_weights
 from seqmnist.record.graph_view import readable
 from seqmnist.record.summaries import Histograms
-from seqmnist.steps import make_steps
+from seqmnist.run.checkpoints import Checkpoint, Variables
+from seqmnist.run.engine import make_engine
+from seqmnist.run.one_worker import OneWorker
+from seqmnist.run.tf1_checkpoints import load_weights
 
 
 class Network:
@@ -30,7 +30,7 @@ class Network:
     Attributes:
         classifier: the `Classifier`.
         graph_def: what TensorBoard shows of it.
-        steps: its updates and evaluations, as `make_steps` makes them.
+        engine: its updates and evaluations, as `make_engine` makes them.
         session: with the network's variables.
         workers: who train it.
         variables: what to save in a checkpoint.
@@ -51,18 +51,18 @@ class Network:
         self.classifier, config = classifier, classifier.config
         self.graph_def = readable(classifier.training_graph_def)
         self.workers = workers
-        self.steps = make_steps(classifier, workers)
+        self.engine = make_engine(classifier, workers)
         self.histograms = None
         if config.summaries == "all":
             self.histograms = Histograms(classifier, config.batch_size)
         self.session = stack.enter_context(
-            workers.session(classifier.graph, self.steps.session_config)
+            workers.session(classifier.graph, self.engine.session_config)
         )
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         self.num_parameters = sum(int(np.prod(w.shape.as_list())) for w in weights)
         self.variables = Variables(classifier.graph, self.session)
         self.session.run(classifier.init_op)
-        self.steps = self.steps.initialize(self.session)
+        self.engine = self.engine.initialize(self.session)
         if start is not None:
             self.variables.restore(start)
         elif config.init_checkpoint is not None and workers.index == 0:

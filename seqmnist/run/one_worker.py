@@ -13,7 +13,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.record.tally import Tally
-from seqmnist.signals import StopSignals
+from seqmnist.run.signals import StopSignals
 
 
 class OneWorker:
