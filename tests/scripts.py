@@ -1,6 +1,7 @@
 """The scripts as a user runs them, through main([...]) or as processes."""
 
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import pytest
 from conftest import PROJECT_DIR
 
 from seqmnist.classifier import Classifier
+from seqmnist.run.checkpoints import Checkpoints
 
 NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
 EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
+
+ENDLESS = ["--steps", "1000000", "--report-every", "never", "--evaluate-every", "never"]
 
 # Seconds for what comes for certain, on however busy a machine: only a failure takes
 # so long. Nothing is asserted of the time that something takes.
@@ -104,3 +108,18 @@ def run_code(code):
 
 def run_folders(log_dir, name):
     return sorted((log_dir / name).iterdir())
+
+
+def wait_for_checkpoint(log_dir, name, step=1):
+    """Waits until a run saved a checkpoint of that step or later; gives its folder."""
+
+    def look():
+        folders = run_folders(log_dir, name) if (log_dir / name).is_dir() else []
+        return [f for f in folders if any(n >= step for n in Checkpoints(f).steps())]
+
+    return wait_for(look, f"a checkpoint of {name} at step {step}")[0]
+
+
+def environment():
+    """That of the tests, but for what was set when TensorFlow was loaded."""
+    return {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}

@@ -1,10 +1,10 @@
 """The command line: presets, overrides, errors; and every option does something."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PROJECT_DIR
 from scripts import classifier_of
 
 import train_gru_pixel
@@ -290,14 +290,14 @@ OTHER_OPTIONS = {
     "evaluate_every": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
     "evaluate_splits": "test_training.test_rows_come_at_the_steps_that_were_asked_for",
     "evaluation_batch_size": "test_scripts.test_evaluation_batch_size_is_used",
-    "recurrence": "test_steps.test_recurrence_chooses_the_path",
+    "recurrence": "test_engine.test_recurrence_chooses_the_path",
     "worker_timeout": "test_workers.test_a_worker_that_hangs_ends_the_other",
     "resume": "test_resume.test_a_resumed_run_ends_as_if_it_had_not_been_stopped",
     "checkpoint_every": "test_resume.test_checkpoint_every_decides_how_often",
     "log_dir": "test_scripts.test_each_run_gets_a_new_folder",
     "summary_every": "test_scripts.test_summary_every_counts_the_summaries",
-    "summaries": "test_illustrations.test_scalars_only_leaves_the_rest_out",
-    "trace_steps": "test_illustrations.test_trace_steps_writes_a_timeline",
+    "summaries": "test_illustrator.test_scalars_only_leaves_the_rest_out",
+    "trace_steps": "test_illustrator.test_trace_steps_writes_a_timeline",
     "predict": "test_training.test_the_last_line_is_the_result",
     "show": "test_scripts.test_show_without_a_screen_says_where_the_figure_is",
 }
@@ -334,7 +334,7 @@ def test_every_option_has_a_test_of_its_effect():
     assert found == set(GRAPH_OPTIONS) | set(OTHER_OPTIONS)
     for test in OTHER_OPTIONS.values():
         module, _, function = test.rpartition(".")
-        path = Path(__file__).with_name(f"{module or 'test_options'}.py")
+        (path,) = (PROJECT_DIR / "tests").rglob(f"{module or 'test_options'}.py")
         assert f"def {function}(" in path.read_text()
 
 

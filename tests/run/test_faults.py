@@ -12,6 +12,7 @@ import pytest
 from conftest import PROJECT_DIR
 from scripts import (
     EACH_SCRIPT,
+    ENDLESS,
     PATIENCE,
     hear_ctrl_c,
     main,
@@ -20,28 +21,17 @@ from scripts import (
     run_folders,
     start,
     wait_for,
+    wait_for_checkpoint,
 )
 
 from seqmnist.run import engine, loop
 from seqmnist.run.checkpoints import Checkpoints
 from seqmnist.run.signals import StopSignals
 
-ENDLESS = ["--steps", "1000000", "--report-every", "never", "--evaluate-every", "never"]
-
 
 @pytest.fixture
 def endless(small):
     return [*small, *ENDLESS, "--checkpoint-every", "7"]
-
-
-def wait_for_checkpoint(log_dir, name, step=1):
-    """Waits until a run saved a checkpoint of that step or later; gives its folder."""
-
-    def look():
-        folders = run_folders(log_dir, name) if (log_dir / name).is_dir() else []
-        return [f for f in folders if any(n >= step for n in Checkpoints(f).steps())]
-
-    return wait_for(look, f"a checkpoint of {name} at step {step}")[0]
 
 
 def check_whole(folder):

@@ -5,37 +5,12 @@ import os
 
 import numpy as np
 import pytest
+from made_network import Network
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.run import checkpoints as module
-from seqmnist.run.checkpoints import SUFFIXES, Checkpoint, Checkpoints, Variables
-
-
-class Network:
-    """A graph with two variables and a step; `value` fills them all."""
-
-    def __init__(self, units=3):
-        with tf.Graph().as_default() as graph:
-            tf.get_variable("kernel", [2, units])
-            tf.get_variable("bias", [units])
-            tf.train.get_or_create_global_step()
-            self.session = tf.Session(graph=graph)
-            self.variables = Variables(graph, self.session)
-            self.all = tf.global_variables()
-
-    def fill(self, value):
-        for variable in self.all:
-            dtype = variable.dtype.base_dtype.as_numpy_dtype
-            self.load(variable, np.full(variable.shape.as_list(), value, dtype))
-        return self
-
-    def load(self, variable, values):
-        with self.session.graph.as_default():
-            variable.load(values, self.session)
-
-    def values(self):
-        return [np.unique(value).tolist() for value in self.session.run(self.all)]
+from seqmnist.run.checkpoints import SUFFIXES, Checkpoint, Checkpoints
 
 
 @pytest.fixture

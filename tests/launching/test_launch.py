@@ -7,9 +7,15 @@ import sys
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import PATIENCE, main, run_folders, start
-from test_faults import wait_for_checkpoint
-from test_workers import ENDLESS, environment
+from scripts import (
+    ENDLESS,
+    PATIENCE,
+    environment,
+    main,
+    run_folders,
+    start,
+    wait_for_checkpoint,
+)
 from torture import differences, fingerprint
 
 from seqmnist.launching import group, processes

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import write_small_data
+from made_network import Network
 from scripts import EACH_SCRIPT, main, run_folders
-from test_checkpoints import Network
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf

@@ -15,8 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
-from scripts import EACH_SCRIPT, PATIENCE, main, read_until, run_folders, start
-from test_faults import wait_for_checkpoint
+from scripts import (
+    EACH_SCRIPT,
+    ENDLESS,
+    PATIENCE,
+    environment,
+    main,
+    read_until,
+    run_folders,
+    start,
+    wait_for_checkpoint,
+)
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
@@ -33,18 +42,11 @@ BOUND = 1e-5
 
 README = PROJECT_DIR / "README.md"
 
-ENDLESS = ["--steps", "1000000", "--evaluate-every", "never", "--report-every", "never"]
-
 
 def start_worker(index, addresses, argv):
     task = {"type": "worker", "index": index}
     cluster = json.dumps({"cluster": {"worker": addresses}, "task": task})
     return start(argv, env={**environment(), "TF_CONFIG": cluster})
-
-
-def environment():
-    """That of the tests, but for what was set when TensorFlow was loaded."""
-    return {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
 
 
 @pytest.fixture
