@@ -15,7 +15,7 @@ import argparse
 import shutil
 import sys
 
-from seqmnist.cli.options import OneLineParser
+from seqmnist.cli.parser import OneLineParser
 from seqmnist.comparing.best_two import compare_best
 from seqmnist.comparing.filters import (
     OF_GROUPS,

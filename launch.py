@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from seqmnist.cli.options import OneLineParser
+from seqmnist.cli.parser import OneLineParser
 from seqmnist.cli.types import path, whole_number
 from seqmnist.errors import one_line_errors
 from seqmnist.launching.group import run_workers

@@ -20,7 +20,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
-from seqmnist.cli import options
+from seqmnist.cli.parser import OneLineParser
 from seqmnist.cli.types import path, whole_number
 from seqmnist.data import mnist
 from seqmnist.errors import UserError, one_line, one_line_errors
@@ -44,7 +44,7 @@ Example = namedtuple("Example", "title note image label")
 
 def make_parser():
     """The command line's parser."""
-    parser = options.OneLineParser(
+    parser = OneLineParser(
         prog="predict.py",
         usage="predict.py RUN_DIR [options] [image ...]",
         description=__doc__,

@@ -22,14 +22,20 @@ import sys
 from seqmnist import tf1 as tf
 from seqmnist.cells import LSTMCell, stack
 from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixels
-from seqmnist.cli import options
+from seqmnist.cli.parser import parse
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
 
-DEFAULTS = {"view": "rows", "units": 128, "forget_bias": 1.0, "cell_name": "lstm_cell"}
+DEFAULTS = {
+    "view": "rows",
+    "units": 128,
+    "forget_bias": 1.0,
+    "bias_init": "default",
+    "cell_name": "lstm_cell",
+}
 # What made the network learn furthest, with distortions; results/ has the runs.
 RECIPE = {
     "input_scale": "standard",
@@ -81,7 +87,7 @@ def network(images, config, noise):
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        config: the run's configuration, as seqmnist/cli/options.py parses it.
+        config: the run's configuration; its options are in seqmnist/cli/options.py.
         noise: in training, the `Noise` to draw dropout and the like from, else `None`.
     """
     view = VIEWS[config.view]
@@ -129,7 +135,7 @@ def optimizer(learning_rate):
 @one_line_errors
 def main(argv=None):
     """Trains as the command line says; returns the exit status."""
-    config = options.parse(argv, "train_lstm", __doc__, DEFAULTS, PRESETS)
+    config = parse(argv, "train_lstm", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
     train_and_evaluate(config, splits, network, loss, optimizer)
     return 0

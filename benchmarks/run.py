@@ -30,7 +30,7 @@ sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist import tf1 as tf  # noqa: E402
 from seqmnist.classifier import Classifier  # noqa: E402
-from seqmnist.cli import options  # noqa: E402
+from seqmnist.cli.parser import parse  # noqa: E402
 from seqmnist.cores import num_cores  # noqa: E402
 from seqmnist.data import mnist  # noqa: E402
 from seqmnist.sequences import VIEWS  # noqa: E402
@@ -151,7 +151,7 @@ def write_task(workload, path):
     """Writes a workload's weights and batches for the peers; returns them."""
     script = importlib.import_module(workload.script)
     argv = ["--preset", workload.preset, "--units", str(workload.units)]
-    config = options.parse(argv, workload.script, "", script.DEFAULTS, script.PRESETS)
+    config = parse(argv, workload.script, "", script.DEFAULTS, script.PRESETS)
     classifier = Classifier(config, script.network, script.loss, script.optimizer)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)

@@ -24,7 +24,7 @@ PROJECT_DIR = RESULTS_DIR.parent
 LOG_DIR = PROJECT_DIR / "logs" / "results"
 sys.path.insert(0, str(PROJECT_DIR))
 
-from seqmnist.cli.options import OneLineParser  # noqa: E402
+from seqmnist.cli.parser import OneLineParser  # noqa: E402
 from seqmnist.cli.types import whole_number  # noqa: E402
 from seqmnist.errors import Diverged, one_line_errors, writing  # noqa: E402
 from seqmnist.launching.sweep import (  # noqa: E402

@@ -40,7 +40,7 @@ class Classifier:
     fast/engine.py), the exported model (see predicting/export.py).
 
     Args:
-        config: the run's configuration, as cli/options.py parses it.
+        config: the run's configuration, see cli/options.py.
         network: the script's function: takes images, uint8 `[batch_size, 28, 28]`, the
             configuration, and in training the `Noise`, else `None`; returns `Outputs`.
         loss: the script's function: takes labels, int32 `[batch_size]`, the `Outputs`

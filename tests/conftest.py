@@ -12,7 +12,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist import tf1 as tf  # noqa: E402
-from seqmnist.cli import options  # noqa: E402
+from seqmnist.cli import parser  # noqa: E402
 from seqmnist.data import mnist  # noqa: E402
 
 with warnings.catch_warnings():
@@ -81,7 +81,7 @@ def parse():
     """Parses a script's command line, given as (module, arguments)."""
 
     def parse_for(script, argv):
-        return options.parse(
+        return parser.parse(
             argv, script.__name__, script.__doc__, script.DEFAULTS, script.PRESETS
         )
 

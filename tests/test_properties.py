@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import train_gru_pixel
 import train_lstm
 import train_rnn
-from seqmnist.cli import options
+from seqmnist.cli import options, parser
 from seqmnist.data import mnist
 from seqmnist.errors import UserError
 
@@ -138,7 +138,7 @@ def test_empty_images_are_no_bomb(tmp_path):
 
 
 SCRIPTS = [train_rnn, train_lstm, train_gru_pixel]
-NAMES = sorted(name for group in options.OPTIONS.values() for name in group)
+NAMES = sorted(options.BY_NAME)
 FLAGS = ["--" + name.replace("_", "-") for name in [*NAMES, "preset"]]
 WORDS = [
     *("rows", "pixels", "0", "1", "7", "-1", "0.5", "1e3", "1e999", "nan", "never"),
@@ -186,7 +186,7 @@ def command_lines(draw):
 @pytest.fixture(scope="module")
 def one_parser_per_script():
     """To make one takes longer than to use it."""
-    parsers, make_parser = {}, options.make_parser
+    parsers, make_parser = {}, parser.make_parser
 
     def make(script, *args):
         if script not in parsers:
@@ -205,7 +205,7 @@ def test_a_command_line_is_understood_or_refused_in_one_line(argv, script):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            config = options.parse(
+            config = parser.parse(
                 argv, script.__name__, script.__doc__, script.DEFAULTS, script.PRESETS
             )
         except SystemExit as end:

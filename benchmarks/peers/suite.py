@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
-from seqmnist.cli import options
+from seqmnist.cli.parser import parse
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
 from seqmnist.run.engine import make_engine
@@ -27,7 +27,7 @@ class Peer:
         script = importlib.import_module(task.script)
         argv = ["--preset", task.preset, "--recurrence", RECURRENCE]
         argv += ["--units", str(task.num_units), "--batch-size", str(task.batch_size)]
-        config = options.parse(argv, task.script, "", script.DEFAULTS, script.PRESETS)
+        config = parse(argv, task.script, "", script.DEFAULTS, script.PRESETS)
         # Sequences may be longer or shorter than an image has pixels.
         mnist.IMAGE_SHAPE = (task.time_steps, task.input_size)
         VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)

@@ -8,7 +8,7 @@ import operator
 import re
 from typing import Any, Iterable, NamedTuple, Sequence
 
-from seqmnist.cli.options import DEFAULTS, OPTIONS
+from seqmnist.cli.options import BY_NAME
 from seqmnist.comparing.rows import FIELDS, MEASURED, Row
 from seqmnist.errors import UserError
 
@@ -97,7 +97,7 @@ def resolve(option: str, name: str, rows: Iterable[Row]) -> str:
         UserError: there is none; the line suggests some.
     """
     plain = re.sub(r"[ -]", "_", name.strip().lower())
-    known = {*FIELDS, *DEFAULTS, *(n for group in OPTIONS.values() for n in group)}
+    known = {*FIELDS, *BY_NAME}
     known.update(*(row.options for row in rows))
     for found in (name, plain, ALIASES.get(plain, "")):
         if found in known:

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
-from seqmnist.cli import options
+from seqmnist.cli.parser import parse
 from seqmnist.cores import cores_of
 from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.launching.processes import (
@@ -175,9 +175,7 @@ def _check(script: str, arguments: list[str], where: str) -> None:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    options.parse(
-        arguments, name, "", module.DEFAULTS, module.PRESETS, source=f"{where}: "
-    )
+    parse(arguments, name, "", module.DEFAULTS, module.PRESETS, source=f"{where}: ")
 
 
 def _name(words: Sequence[str]) -> str:

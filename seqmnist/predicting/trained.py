@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from seqmnist.cli import options
+from seqmnist.cli.parser import parse
 from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
@@ -39,7 +39,7 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
             f"expected one of {', '.join(SCRIPTS)}"
         )
     script = importlib.import_module(record["script"])
-    config = options.parse(
+    config = parse(
         [f"--resume={run_dir}"],
         record["script"],
         script.__doc__,

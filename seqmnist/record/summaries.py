@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping, Sequence
 
 from seqmnist import tf1 as tf
-from seqmnist.cli import options
 from seqmnist.data.mnist import Split
 from seqmnist.record import figures
 
@@ -128,12 +127,16 @@ def table(tag: str, rows: Mapping[str, Any]) -> Any:
     return tf.Summary(value=[value])
 
 
-def hyperparameters(values: Mapping[str, Any]) -> tuple[Any, Any]:
+def hyperparameters(
+    values: Mapping[str, Any], names: Sequence[str], numbers: Collection[str]
+) -> tuple[Any, Any]:
     """A run's options, for TensorBoard's HPARAMS page.
 
     Args:
-        values: name -> value. Numbers stay numbers, others are shown as text; what is
-            `None` has no value there.
+        values: name -> value. What is `None` has no value there.
+        names: the columns, the same for all runs; those of them that the run has no
+            value for are empty.
+        numbers: the columns whose values are numbers; the others are shown as text.
 
     Returns:
         Two `tf.Summary`: which columns there are, the same for all runs, and this
@@ -144,11 +147,9 @@ def hyperparameters(values: Mapping[str, Any]) -> tuple[Any, Any]:
         from tensorboard.plugins.hparams import api_pb2, summary
     except ImportError:
         return tf.Summary(), tf.Summary()
-    numbers = options.numbers()
     kinds = {True: api_pb2.DATA_TYPE_FLOAT64, False: api_pb2.DATA_TYPE_STRING}
     columns = [
-        api_pb2.HParamInfo(name=name, type=kinds[name in numbers])
-        for name in ("script", "preset", *options.telling())
+        api_pb2.HParamInfo(name=name, type=kinds[name in numbers]) for name in names
     ]
     for column in columns:
         if column.name in FIRST_COLUMNS and hasattr(column, "differs"):  # not in 1.15
@@ -162,7 +163,7 @@ def hyperparameters(values: Mapping[str, Any]) -> tuple[Any, Any]:
     known = {
         name: value if name in numbers else _as_text(value)
         for name, value in values.items()
-        if value is not None
+        if name in names and value is not None
     }
     return (
         _converted(summary.experiment_pb(columns, metrics, time_created_secs=0)),

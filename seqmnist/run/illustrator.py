@@ -63,9 +63,9 @@ class Illustrator:
         rows = {**values, "parameters": network.num_parameters}
         rows["recurrence_used"] = network.engine.description
         self.run.add(WHOLE_RUN, 0, summaries.table("configuration", rows))
-        known = ("script", "preset", *options.telling())
-        values = {name: v for name, v in values.items() if name in known}
-        self.run.add(WHOLE_RUN, 0, *summaries.hyperparameters(values))
+        names = ["script", "preset", *options.DISTINGUISHING]
+        columns = summaries.hyperparameters(values, names, options.NUMBERS)
+        self.run.add(WHOLE_RUN, 0, *columns)
         if network.histograms is not None:
             images = self.splits.train.images[:NUM_INPUTS]
             feed = {network.classifier.images: images}

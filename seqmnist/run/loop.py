@@ -61,7 +61,7 @@ class TrainingLoop:
     which of them writes it, is up to the recorder.
 
     Args:
-        config: the run's configuration, as cli/options.py parses it.
+        config: the run's configuration, see cli/options.py.
         splits: the data.
         plan: how long to train, and what to do at which steps.
         network: with its variables as they are after `progress.step`.

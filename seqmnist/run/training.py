@@ -40,7 +40,7 @@ def train_and_evaluate(
     only worker 0 has a run folder.
 
     Args:
-        config: the run's configuration, as cli/options.py parses it.
+        config: the run's configuration, see cli/options.py.
         splits: the data.
         network, loss, optimizer: the script's functions; see `Classifier`.
 

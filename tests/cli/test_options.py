@@ -11,7 +11,7 @@ import train_gru_pixel
 import train_lstm
 import train_rnn
 from seqmnist import tf1 as tf
-from seqmnist.cli import options
+from seqmnist.cli import options, parser
 from seqmnist.cli.types import (
     interval,
     interval_in_seconds,
@@ -24,7 +24,7 @@ EACH_SCRIPT = pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.__name_
 
 
 def make_parser(script):
-    return options.make_parser(
+    return parser.make_parser(
         script.__name__, script.__doc__, script.DEFAULTS, script.PRESETS
     )
 
@@ -195,19 +195,20 @@ def test_errors_are_one_line_with_status_2(argv, message, parse, capsys):
     assert "train_lstm.py --help" in err
 
 
-def test_only_the_lstm_has_a_forget_bias(parse, capsys):
+def test_an_option_that_only_other_scripts_have_is_refused(parse, capsys):
+    """A BasicRNN has no gates to be biased, and only an LSTM has a forget bias."""
     assert parse(train_lstm, ["--forget-bias", "-1.5"]).forget_bias == -1.5
-    for script in (train_rnn, train_gru_pixel):
-        with pytest.raises(SystemExit):
-            parse(script, ["--forget-bias", "1"])
-        assert "only train_lstm.py has this one" in capsys.readouterr().err
-
-
-def test_a_basic_rnn_has_no_gates_to_be_biased(parse, capsys):
     assert parse(train_gru_pixel, ["--bias-init", "uniform"]).bias_init == "uniform"
-    with pytest.raises(SystemExit):
-        parse(train_rnn, ["--bias-init", "uniform"])
-    assert "as a BasicRNN has no gates" in capsys.readouterr().err
+    for script, name in (
+        (train_rnn, "forget_bias"),
+        (train_rnn, "bias_init"),
+        (train_gru_pixel, "forget_bias"),
+    ):
+        assert name not in vars(parse(script, []))
+        with pytest.raises(SystemExit):
+            parse(script, [options.flag(name), "1"])
+        said = f"{script.__name__}.py does not have this option, others do"
+        assert said in capsys.readouterr().err
 
 
 def test_permute_is_given_with_a_seed_or_without(parse):
@@ -344,7 +345,5 @@ def test_the_readmes_table_of_options_is_the_parsers():
     rows = re.findall(r"^\| `--([a-z-]+)[^|]*` \| (.*?) \|$", readme, re.MULTILINE)
     found = {name.replace("-", "_"): text for name, text in rows}
     expected = {"preset": options.PRESET_HELP}
-    for group in options.OPTIONS.values():
-        for name, (text, _) in group.items():
-            expected[name] = text
+    expected.update((o.name, o.help) for o in options.BY_NAME.values())
     assert found == expected

@@ -1,0 +1,91 @@
+"""The options of a run that is resumed: read from its config.json, and compared."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Mapping, Sequence
+
+from seqmnist.cli.options import BY_NAME, DEFAULTS, MAY_CHANGE, as_text, flag
+from seqmnist.cli.types import ALL
+from seqmnist.errors import UserError
+from seqmnist.record.folder import CONFIG_FILE, read_config
+
+
+def recorded_options(
+    parse: Callable[[str, Sequence[str]], dict[str, Any]],
+    script: str,
+    folder: str,
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Reads the options in a run's config.json, and checks them as if they were typed.
+
+    A run that is older than an option has the option's default.
+
+    Args:
+        parse: takes what an error's line begins with, and words of a command line;
+            returns their values.
+        script: the script that resumes.
+        folder: the run's.
+        values: the script's options and their defaults.
+
+    Returns:
+        Each option's value.
+
+    Raises:
+        UserError: there is no readable configuration, or another script's.
+    """
+    record = read_config(folder)
+    if record.get("script") != script:
+        raise UserError(
+            f"--resume {folder}: a run of {record.get('script')}.py; resume it with "
+            "that script"
+        )
+    found = {name: record.get(name, value) for name, value in values.items()}
+    # These depend on the run alone: its folder, its length, who looks at it.
+    found.update(
+        {"resume": None, "show": False},
+        epochs=record.get("epochs"),
+        steps=record.get("steps"),
+    )
+    words = [f"--preset={record.get('preset')}"]
+    for name, value in found.items():
+        if isinstance(value, list) and isinstance(values[name], list):
+            words += [flag(name), *map(str, value)]
+        elif name != "show" and (
+            value is not None or DEFAULTS.get(name, "") is not None
+        ):
+            words.append(f"{flag(name)}={value}")
+    parsed = parse(f"{os.path.join(folder, CONFIG_FILE)}: ", words)
+    if (parsed.get("epochs") is None) == (parsed.get("steps") is None):
+        raise UserError(f"--resume {folder}: {CONFIG_FILE} has no length of the run")
+    return {**found, **parsed}
+
+
+def merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's options and those given beside --resume, if they leave the run as it is.
+
+    Raises:
+        UserError: they do not; the line names them all.
+    """
+    given = dict(given)
+    if "evaluate_splits" in given:
+        given["evaluate_splits"] = list(dict.fromkeys(given["evaluate_splits"]))
+    for name in given:
+        if name in BY_NAME and BY_NAME[name].is_path:
+            given[name] = os.path.abspath(given[name])
+    changed = [
+        f"{flag(name)} {as_text(value)} (the run has {as_text(values[name])})"
+        for name, value in given.items()
+        if name not in MAY_CHANGE
+        and name != "resume"
+        and value != values[name]
+        # The length of the run, once that is known, has to be the checkpoint's number.
+        and (name, value) != ("decay_steps", ALL)
+    ]
+    if changed:
+        raise UserError(
+            f"--resume {given['resume']}: would be another run with "
+            f"{', '.join(changed)}; leave out what differs, or start a new run with "
+            "--init-checkpoint"
+        )
+    return {**values, **given}
