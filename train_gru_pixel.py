@@ -31,6 +31,7 @@ from seqmnist.sequences import VIEWS, as_sequences
 DEFAULTS = {
     "view": "pixels",
     "units": 64,
+    "recurrent_init": "glorot",
     "bias_init": "default",
     "cell_name": "gru_cell",
 }

@@ -33,6 +33,7 @@ DEFAULTS = {
     "view": "rows",
     "units": 128,
     "forget_bias": 1.0,
+    "recurrent_init": "glorot",
     "bias_init": "default",
     "cell_name": "lstm_cell",
 }

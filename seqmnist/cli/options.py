@@ -169,6 +169,7 @@ OPTIONS: dict[str, list[Option]] = {
             "gate, orthogonal or the identity",
             default="glorot",
             choices=list(RECURRENT_INITS),
+            is_rare=True,
         ),
         Option(
             "bias_init",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -14,7 +15,7 @@ from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 
-SCRIPTS = ("train_rnn", "train_lstm", "train_gru_pixel")
+SCRIPT = re.compile(r"train_[a-z0-9_]+")
 
 
 def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
@@ -24,7 +25,7 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
         run_dir: the run's folder.
 
     Returns:
-        The script as a module, the run's configuration as cli/options.py parses it, and
+        The script as a module, the run's configuration see cli/options.py, and
         what config.json says beside that.
 
     Raises:
@@ -33,15 +34,17 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
             allowed.
     """
     record = read_config(run_dir, "{}: no run to predict with")
-    if record.get("script") not in SCRIPTS:
+    name = record.get("script")
+    is_script = isinstance(name, str) and SCRIPT.fullmatch(name)
+    if not is_script or importlib.util.find_spec(name) is None:
         raise UserError(
-            f"{run_dir}: config.json tells of a run of {record.get('script')!r}; "
-            f"expected one of {', '.join(SCRIPTS)}"
+            f"{run_dir}: config.json has a run of {name!r}; expected a script in the "
+            "same folder as predict.py, such as train_rnn"
         )
-    script = importlib.import_module(record["script"])
+    script = importlib.import_module(name)
     config = parse(
         [f"--resume={run_dir}"],
-        record["script"],
+        name,
         script.__doc__,
         script.DEFAULTS,
         script.PRESETS,
