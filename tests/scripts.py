@@ -17,6 +17,20 @@ from seqmnist.run.checkpoints import Checkpoints
 NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
 EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
 
+# Left to `make test-all`: what takes long and is shown in another way by `make test`.
+SLOW = pytest.mark.slow
+
+
+def slow_after(count, values):
+    """A test's parameters; all but the first few are left to `make test-all`."""
+    return [
+        value if index < count else pytest.param(value, marks=SLOW)
+        for index, value in enumerate(values)
+    ]
+
+
+ONE_SCRIPT = pytest.mark.parametrize("name", slow_after(1, NAMES))
+
 ENDLESS = ["--steps", "1000000", "--report-every", "never", "--evaluate-every", "never"]
 
 # Seconds for what comes for certain, on however busy a machine: only a failure takes

@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from scripts import classifier_of
+from scripts import classifier_of, slow_after
 
 import predict
 import train_lstm
@@ -197,7 +197,7 @@ class Run:
 SGD = [(ADAM, "return tf.train.GradientDescentOptimizer(1.0)")]
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", slow_after(2, EDITS))
 def test_an_edit_trains_as_written_on_both_paths(
     edit, parse, small_data, tmp_path, monkeypatch
 ):
@@ -224,7 +224,9 @@ def test_an_edit_trains_as_written_on_both_paths(
     np.testing.assert_allclose(probabilities, softmax(logits), atol=1e-5)
 
 
-@pytest.mark.parametrize("edit", [edit for edit in EDITS if "optimizer" not in edit])
+@pytest.mark.parametrize(
+    "edit", slow_after(2, [edit for edit in EDITS if "optimizer" not in edit])
+)
 def test_the_gradients_of_an_edit_are_those_of_the_plain_path(edit, parse, small_data):
     """One update of gradient descent, of learning rate 1, in two parts or in one."""
     if tf.VERSION.startswith("1."):
@@ -321,7 +323,7 @@ REPLACED = {
 }
 
 
-@pytest.mark.parametrize("part", REPLACED)
+@pytest.mark.parametrize("part", slow_after(1, REPLACED))
 def test_what_is_replaced_in_a_script_is_replaced_everywhere(
     part, small, tmp_path, monkeypatch, capsys
 ):

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
+from scripts import SLOW
 
 from seqmnist import tf1 as tf
 from seqmnist.data.mnist import load_splits
@@ -112,6 +113,7 @@ def test_the_table_has_what_the_notebooks_used():
     assert len(ROWS) > 25
 
 
+@SLOW
 def test_the_script_after_learns_and_its_checkpoint_is_restored(folder):
     printed = run("after", folder, [*SHORT, OFTEN])
     found = losses(printed)

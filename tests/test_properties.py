@@ -15,6 +15,7 @@ import pytest
 from conftest import write_idx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scripts import SLOW
 
 import train_gru_pixel
 import train_lstm
@@ -64,6 +65,7 @@ def mutated_files(draw):
     return bytes(data)
 
 
+@SLOW
 @MANY
 @given(data=mutated_files(), name=st.sampled_from(["file", "file.gz"]))
 def test_a_mutated_file_reads_whole_or_gives_the_documented_error(
@@ -198,6 +200,7 @@ def one_parser_per_script():
         yield
 
 
+@SLOW
 @pytest.mark.usefixtures("one_parser_per_script")
 @MANY
 @given(argv=command_lines(), script=st.sampled_from(SCRIPTS))

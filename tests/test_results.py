@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from conftest import PROJECT_DIR
+from scripts import SLOW
 
 import train_gru_pixel
 import train_lstm
@@ -111,6 +112,7 @@ def test_an_experiment_is_run_once_and_kept(made, capsys):
     assert row.endswith("| – | – | – |")
 
 
+@SLOW
 def test_what_was_stopped_is_resumed(made, capsys):
     experiment, kept = made()
     reproduce.reproduce([experiment])
@@ -141,6 +143,7 @@ def test_a_run_that_fails_is_not_kept(made):
     assert not kept.exists()
 
 
+@SLOW
 def test_a_run_that_diverged_is_a_failure(made):
     experiment, kept = made("--learning-rate", "3e38", "--readout-init", "uniform")
     assert reproduce.reproduce([experiment]) == 0

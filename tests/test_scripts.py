@@ -18,6 +18,7 @@ import pytest
 from conftest import NUM_SMALL_TEST, PROJECT_DIR
 from scripts import (
     EACH_SCRIPT,
+    ONE_SCRIPT,
     PATIENCE,
     main,
     read_until,
@@ -32,7 +33,7 @@ from seqmnist.data import mnist
 from seqmnist.record.log import Result
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp_path):
     status, out, err = run([f"{name}.py", *small, "--recurrence", "auto"])
     assert (status, err) == (0, "")

@@ -3,10 +3,12 @@
 import random
 
 import torture
+from scripts import SLOW
 
 SHORTER = ["--epochs", "2"]
 
 
+@SLOW
 def test_killed_runs_end_like_the_one_that_was_not(tmp_path):
     counts, found = torture.torture(
         *("train_rnn", [*torture.CASES["train_rnn"], *SHORTER]),

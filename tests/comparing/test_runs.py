@@ -15,6 +15,7 @@ from conftest import PROJECT_DIR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_runs import CONFIG, lines_of, make_four, make_run, names, predict, result
+from scripts import SLOW
 
 import compare
 from seqmnist.comparing import runs
@@ -330,6 +331,7 @@ VALUES = st.recursive(
 OPTIONS = st.sampled_from([*CONFIG, "script", "seed", "environment", "resumed", "x"])
 
 
+@SLOW
 @FUZZ
 @given(configs=st.lists(st.dictionaries(OPTIONS, VALUES), max_size=3), argv=OUTPUT)
 def test_configurations_of_any_values_never_make_it_fail(

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from conftest import PROJECT_DIR
 from scripts import (
-    EACH_SCRIPT,
     ENDLESS,
+    ONE_SCRIPT,
     PATIENCE,
+    SLOW,
     environment,
     main,
     read_until,
@@ -109,7 +110,7 @@ def together(count, name, argv, log_dir, start_workers):
     return folder
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 def test_the_answer_is_that_of_one(name, small, start_workers, tmp_path):
     """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
     argv = [
@@ -137,6 +138,7 @@ def test_the_answer_is_that_of_one(name, small, start_workers, tmp_path):
         assert json.loads((several / "config.json").read_text())["workers"] == count
 
 
+@SLOW
 @pytest.mark.skipif(not HAS_FAST_PATH, reason="no fast path")
 def test_the_fast_path_gives_the_answer_of_one_too(small, start_workers, tmp_path):
     argv = [*small, "--recurrence", "fast", "--max-grad-norm", "0.5"]
@@ -146,6 +148,7 @@ def test_the_fast_path_gives_the_answer_of_one_too(small, start_workers, tmp_pat
     assert_close(found, expected)
 
 
+@SLOW
 def test_more_workers_than_images(small, start_workers, tmp_path):
     """A worker without a validation image still counts those of the test split."""
     argv = [*small, "--validation-size", "2", "--summaries", "all"]
@@ -154,6 +157,7 @@ def test_more_workers_than_images(small, start_workers, tmp_path):
     assert counted == {"train": 300, "validation": 2, "test": 130}
 
 
+@SLOW
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
     lost, small, start_workers, tmp_path
@@ -185,6 +189,7 @@ def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
     assert differences(fingerprint(whole), fingerprint(folder)) == []
 
 
+@SLOW
 def test_the_pods_of_the_readme_go_on_where_they_were(small, tmp_path):
     """Its shell lines as they stand, but for addresses, folder and a short training."""
     (text,) = re.findall(r"^ +- \|\n(.*?)^---", README.read_text(), flags=re.S | re.M)
@@ -221,6 +226,7 @@ def test_the_pods_of_the_readme_go_on_where_they_were(small, tmp_path):
     assert all("steps=300 " in out for _, out, _ in found)
 
 
+@SLOW
 def test_a_worker_that_hangs_ends_the_other(small, start_workers, tmp_path):
     argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
     # Seconds by which one may also begin later than the other.
@@ -233,6 +239,7 @@ def test_a_worker_that_hangs_ends_the_other(small, start_workers, tmp_path):
     assert line.startswith("error: worker 0 of 2 lost the others: no answer for 15 sec")
 
 
+@SLOW
 @pytest.mark.parametrize("told", [0, 1])
 def test_a_signal_to_one_stops_all_after_the_same_step(
     told, small, start_workers, tmp_path
@@ -251,6 +258,7 @@ def test_a_signal_to_one_stops_all_after_the_same_step(
     assert steps == [str(newest.state["step"])] * 2
 
 
+@SLOW
 @pytest.mark.parametrize(
     "other, differing",
     [
@@ -270,6 +278,7 @@ def test_a_worker_with_other_options_is_refused_by_all(
     assert not list(tmp_path.glob("logs/*/*"))
 
 
+@SLOW
 def test_a_worker_with_other_data_is_refused(
     small, small_data, start_workers, tmp_path
 ):
@@ -287,6 +296,7 @@ def test_a_worker_with_other_data_is_refused(
         assert status == 2 and ") is refused: data is " in err
 
 
+@SLOW
 def test_workers_with_other_code_and_other_tensorflow_are_refused(
     small, start_workers, tmp_path
 ):
@@ -320,6 +330,7 @@ def test_workers_with_other_code_and_other_tensorflow_are_refused(
     assert not list(tmp_path.glob("logs/*/*"))
 
 
+@SLOW
 @pytest.mark.parametrize("present", [0, 1])
 def test_an_absent_worker_is_named(present, small, tmp_path):
     addresses = free_addresses(2)
@@ -335,6 +346,7 @@ def test_an_absent_worker_is_named(present, small, tmp_path):
     assert not list(tmp_path.glob("logs/*/*"))
 
 
+@SLOW
 def test_a_chief_that_dies_before_the_first_step_is_named(small, tmp_path):
     """It waits for the third, and the second for its answer."""
     script = tmp_path / "telling.py"
@@ -366,6 +378,7 @@ def test_a_chief_that_dies_before_the_first_step_is_named(small, tmp_path):
     assert line.startswith(f"error: worker 1 of 3 lost worker 0 ({addresses[0]}: Conn")
 
 
+@SLOW
 def test_a_port_in_use_is_one_line(small):
     addresses = free_addresses(2)
     with socket.socket() as server:
@@ -403,6 +416,7 @@ def test_one_worker_is_as_without_the_variable(small, monkeypatch, capsys):
     assert "workers" not in capsys.readouterr().out
 
 
+@SLOW
 def test_a_chief_that_is_mute_is_named(small):
     """Somebody listens at its port, and does not answer."""
     addresses = free_addresses(2)
@@ -419,12 +433,14 @@ def test_a_chief_that_is_mute_is_named(small):
     )
 
 
+@SLOW
 def test_workers_that_do_not_train_evaluate(small, start_workers, tmp_path):
     argv = [*small, "--steps", "0", "--evaluate-every", "never"]
     folder = together(2, "train_rnn", argv, tmp_path / "logs", start_workers)
     assert [row["count"] for row in read_metrics(folder)] == [130]
 
 
+@SLOW
 def test_all_end_alike_when_the_training_diverges(small, start_workers):
     argv = ["train_lstm.py", *small, "--learning-rate", "1e37"]
     found = finish(start_workers(2, argv))

@@ -10,6 +10,7 @@ from conftest import PROJECT_DIR
 from scripts import (
     ENDLESS,
     PATIENCE,
+    SLOW,
     environment,
     main,
     run_folders,
@@ -65,6 +66,7 @@ def end(process):
     return process.returncode, out, err
 
 
+@SLOW
 def test_workers_are_restarted_and_end_to_the_bit(small, launch, tmp_path):
     argv = [*small, "--steps", "300", "--report-every", "50", "--evaluate-every", "100"]
     argv += ["--checkpoint-every", "20", "--log-dir"]
@@ -83,6 +85,7 @@ def test_workers_are_restarted_and_end_to_the_bit(small, launch, tmp_path):
     assert differences(fingerprint(expected), fingerprint(found)) == []
 
 
+@SLOW
 def test_the_restarts_come_to_an_end(small, launch, tmp_path):
     argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
     process = launch("--workers", 2, "--restarts", 0, *argv)
@@ -93,6 +96,7 @@ def test_the_restarts_come_to_an_end(small, launch, tmp_path):
     assert err.endswith("launch: worker 1 ended with status 137; no restart is left\n")
 
 
+@SLOW
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_in_order(number, small, launch, tmp_path):
     argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
@@ -154,6 +158,7 @@ def test_a_sweep_runs_what_is_missing(common, launch, tmp_path):
     assert "train_lstm" in rows and "train_rnn" in rows
 
 
+@SLOW
 def test_a_sweep_goes_on_with_what_was_stopped(common, launch, tmp_path):
     line = f"train_rnn.py {common} --steps 600 --checkpoint-every 20steps"
     argv = ["--sweep", write_sweep(tmp_path, line), "--log-dir", tmp_path / "logs"]
@@ -167,6 +172,7 @@ def test_a_sweep_goes_on_with_what_was_stopped(common, launch, tmp_path):
     assert status == 0 and "[1] resumed after step " in out
 
 
+@SLOW
 def test_a_sweep_notes_what_diverged_and_fails_with_its_status(
     common, launch, tmp_path
 ):

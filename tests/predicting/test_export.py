@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
-from scripts import EACH_SCRIPT, NAMES, classifier_of, run_code
+from scripts import EACH_SCRIPT, NAMES, SLOW, classifier_of, run_code
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from seqmnist import tf1 as tf
@@ -265,6 +265,7 @@ def test_a_graph_that_computes_something_else_is_not_exported(network, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
+@SLOW
 def test_the_readmes_command_runs_the_model(network, tmp_path):
     """saved_model_cli, as README.md has it, in a folder with a model of that name."""
     classifier, session = network("train_rnn")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST, write_small_data
 from PIL import Image, ImageDraw
-from scripts import main, run, run_code, run_folders
+from scripts import main, run, run_code, run_folders, slow_after
 
 import predict
 from seqmnist.record import figures
@@ -178,7 +178,7 @@ def test_the_polarity_can_be_forced(trained, ask, tmp_path):
     assert other[2:] != given[2:]
 
 
-@pytest.mark.parametrize("suffix", ["png", "PDF", "svg"])
+@pytest.mark.parametrize("suffix", slow_after(1, ["png", "PDF", "svg"]))
 def test_the_figure_is_of_the_kind_that_its_name_says(
     suffix, trained, ask, tmp_path, monkeypatch
 ):

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 from browser import Browser, missing, tensorboard
 from conftest import TENSORFLOW_VERSION
-from scripts import main, wait_for
+from scripts import SLOW, main, wait_for
 
 SCALARS = {
     "train": {
@@ -132,6 +132,7 @@ def browser(served):
         yield browser
 
 
+@SLOW
 def test_scalars_are_on_the_page(browser):
     browser.open("timeseries")
     words = [*SCALARS["train"], "validation", "confusion"]
@@ -140,12 +141,14 @@ def test_scalars_are_on_the_page(browser):
     assert browser.paths(3) >= 3  # a curve per split and run
 
 
+@SLOW
 def test_the_graph_is_on_the_page(browser):
     browser.open("graphs")
     text = browser.text(*BOXES)
     assert all(box in text.split() for box in BOXES)
 
 
+@SLOW
 def test_images_are_on_the_page(browser):
     browser.open("images")
     # Two runs: inputs, and confusion and mistakes of two splits; not all unfolded.
@@ -153,6 +156,7 @@ def test_images_are_on_the_page(browser):
     assert [600, 620] in sizes and len(sizes) >= 5
 
 
+@SLOW
 def test_histograms_are_on_the_page(browser):
     browser.open("histograms")
     words = ("weights/dense/kernel", "gradients/rnn/lstm_cell/bias")
@@ -161,6 +165,7 @@ def test_histograms_are_on_the_page(browser):
     assert browser.paths(8) >= 8
 
 
+@SLOW
 def test_hparams_are_on_the_page(browser):
     browser.open("hparams")
     words = ("learning_rate", "test accuracy", "train_lstm", "train_rnn")

@@ -13,7 +13,9 @@ from conftest import PROJECT_DIR
 from scripts import (
     EACH_SCRIPT,
     ENDLESS,
+    ONE_SCRIPT,
     PATIENCE,
+    SLOW,
     hear_ctrl_c,
     main,
     read_until,
@@ -53,7 +55,7 @@ def check_goes_on(name, folder):
     assert "interrupted after step " in err
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     name, number, endless, tmp_path
@@ -165,6 +167,7 @@ def new_home(tmp_path):
     return {**os.environ, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
 
 
+@SLOW
 @pytest.mark.parametrize("size, resumable", [(3_000, False), (100_000, True)])
 def test_a_file_size_limit_is_one_line(size, resumable, endless, new_home, tmp_path):
     """Too small for the first checkpoint; or for the events, after a while."""
@@ -199,6 +202,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)])
 
 
+@SLOW
 def test_a_full_disk_is_one_line_and_loses_nothing(small_disk, endless):
     argv = [*endless, "--log-dir", str(small_disk / "logs")]
     with start(["train_lstm.py", *argv]) as process:

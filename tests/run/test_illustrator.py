@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST
-from scripts import EACH_SCRIPT, main, run_folders
+from scripts import EACH_SCRIPT, ONE_SCRIPT, main, run_folders
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
@@ -121,7 +121,7 @@ def test_the_run_tells_its_configuration(argv, tmp_path):
     assert end.session_end_info.status == 1  # success
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 @pytest.mark.parametrize("view", ["rows", "pixels"])
 def test_predictions_and_reading_end_at_the_test_accuracy(
     name, view, argv, tmp_path, capsys

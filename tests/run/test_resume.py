@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import write_small_data
 from made_network import Network
-from scripts import EACH_SCRIPT, main, run_folders
+from scripts import ONE_SCRIPT, SLOW, main, run_folders
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
@@ -78,7 +78,7 @@ def stopped(name, argv, step, stop_after, monkeypatch, tmp_path):
     return folder
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 @pytest.mark.parametrize("recurrence, stops", [("auto", [16]), ("plain", [11, 40])])
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
     name, recurrence, stops, argv, stop_after, monkeypatch, tmp_path, capsys
@@ -98,6 +98,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
         shutil.rmtree(folder)
 
 
+@SLOW
 def test_a_run_with_all_that_may_be_added_is_resumed_too(
     argv, stop_after, monkeypatch, tmp_path
 ):
@@ -123,6 +124,7 @@ def test_a_run_with_all_that_may_be_added_is_resumed_too(
     assert differences(expected, fingerprint(folder)) == []
 
 
+@SLOW
 def test_it_may_be_stopped_many_times(argv, stop_after, monkeypatch, tmp_path, capsys):
     """Also before the first step."""
     expected = untouched("train_lstm", argv, tmp_path)
@@ -355,6 +357,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
     assert differences(expected, fingerprint(half)) == []
 
 
+@SLOW
 def test_a_damaged_best_checkpoint_is_named_and_the_next_best_is_kept(
     argv, stop_after, monkeypatch, tmp_path, capsys
 ):
@@ -386,6 +389,7 @@ def test_without_a_whole_checkpoint_nothing_is_touched(half, capsys):
     assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
 
 
+@SLOW
 def test_a_run_killed_before_its_first_checkpoint_starts_at_the_beginning(
     argv, half, tmp_path, capsys
 ):
@@ -440,6 +444,7 @@ def test_a_valid_value_in_the_configuration_that_is_not_the_runs_is_told(half, c
     assert "tells of: learning_rate is 0.001 there and 0.1 here; restore" in line
 
 
+@SLOW
 def test_a_log_that_was_shortened_is_named_and_an_older_checkpoint_used(
     argv, half, tmp_path, capsys
 ):
@@ -505,6 +510,7 @@ def test_a_result_that_cannot_be_read_is_told(half, capsys):
     assert "result.txt: by it the run is finished, but it cannot be read" in line
 
 
+@SLOW
 def test_what_changed_since_the_start_is_said(half, capsys):
     record = json.loads((half / "config.json").read_text())
     record["environment"]["tensorflow"] = "1.99"

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scripts import classifier_of, main, run_code
+from scripts import classifier_of, main, run_code, slow_after
 
 import train_gru_pixel
 import train_lstm
@@ -74,7 +74,7 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
     assert tally.loss == pytest.approx(losses.mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", slow_after(1, SCRIPTS))
 def test_the_seed_decides_every_loss_to_the_bit(name, run):
     argv = ["--view", "rows", "--steps", "14", "--report-every", "1"]
     argv += [
