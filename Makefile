@@ -28,7 +28,7 @@ test: $(VENV)/installed-tests
 test-tf1: $(VENV_TF1)/installed-tests
 	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL)
 
-# Kills runs at random instants and resumes them; see README for how long it takes.
+# Kills runs at random instants and resumes them; docs/resuming.md has what it found.
 torture: $(VENV)/installed
 	$(VENV)/bin/python tests/torture.py
 
@@ -43,7 +43,7 @@ bench: $(VENV_BENCH)/installed
 bench-workers: $(VENV)/installed
 	$(VENV)/bin/python benchmarks/workers.py
 
-# Trains what the README's table of results is made of, as far as it is not in results/.
+# Trains what the tables in docs/results.md are made of, as far as it is not in results/.
 results: $(VENV)/installed
 	$(VENV)/bin/python results/reproduce.py
 
