@@ -40,6 +40,28 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in anchors(read(target)), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_are_there(page):
+    names = re.findall(
+        r"\b((?:tests|seqmnist|benchmarks|results|docs)/[\w/.-]+\.(?:py|md|npz))\b",
+        read(page),
+    )
+    for name in names:
+        assert (PROJECT_DIR / name).is_file() or (page.parent / name).is_file(), name
+
+
+def test_the_architecture_has_every_module():
+    """Those of the three commands' folders are in the folders' docstrings."""
+    text = read(DOCS_DIR / "architecture.md")
+    package = PROJECT_DIR / "seqmnist"
+    for path in package.glob("**/*.py"):
+        folder = path.parent.relative_to(package).as_posix()
+        if path.name == "__init__.py":
+            assert folder == "." or f"`{folder}/`" in text
+        elif folder not in ("comparing", "predicting", "launching"):
+            assert f"`{path.name}`" in text or f"`{folder}/{path.name}`" in text, path
+
+
 def test_the_index_has_every_page():
     found = links(read(DOCS_DIR / "index.md"))
     names = {page.name for page in DOCS_DIR.glob("*.md")} - {"index.md"}
