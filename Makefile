@@ -1,7 +1,9 @@
-# `make` trains the three networks shortly and compares them; `make test` tests them.
-# Both make the environment .venv first, with any Python that TensorFlow is built for.
-# `make bench` measures the suite beside its peers, in an environment with all of them,
-# `make bench-workers` what a second worker brings;
+# `make` trains the three networks for a short time and compares them; `make test` tests
+# them, within minutes. Both make the environment .venv first, with any Python that
+# TensorFlow is built for. `make test-all` adds what takes long: kills, real workers,
+# TensorBoard's pages in a browser, thousands of generated inputs. `make test-tf1` runs
+# the tests of `make test` on TensorFlow 1.15.5, `make test-all-tf1` all of them.
+# `make bench` measures the suite and its peers, `make bench-workers` a second worker;
 # `make torture` kills and resumes runs; `make results` trains for hours.
 
 PYTHON ?= python3
@@ -14,7 +16,7 @@ VENV_BENCH := .venv-bench
 # A process per core; those that are done early take tests over from the others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-tf1 torture torture-tf1 bench bench-workers results lint clean
+.PHONY: demo test test-all test-tf1 test-all-tf1 torture torture-tf1 bench bench-workers results lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python train_rnn.py --preset quick
@@ -23,12 +25,18 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python compare.py
 
 test: $(VENV)/installed-tests
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
+
+test-all: $(VENV)/installed-tests
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
 
 test-tf1: $(VENV_TF1)/installed-tests
+	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
+
+test-all-tf1: $(VENV_TF1)/installed-tests
 	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL)
 
-# Kills runs at random instants and resumes them; see README for how long it takes.
+# Kills runs at random instants and resumes them; docs/resuming.md has what it found.
 torture: $(VENV)/installed
 	$(VENV)/bin/python tests/torture.py
 
@@ -43,7 +51,7 @@ bench: $(VENV_BENCH)/installed
 bench-workers: $(VENV)/installed
 	$(VENV)/bin/python benchmarks/workers.py
 
-# Trains what the README's table of results is made of, as far as it is not in results/.
+# Trains what the tables in docs/results.md are made of, as far as it is not in results/.
 results: $(VENV)/installed
 	$(VENV)/bin/python results/reproduce.py
 

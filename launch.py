@@ -5,7 +5,7 @@
 
 Several workers train one network: each computes its share of every batch, and the
 result is that of one process, up to rounding. When one is lost, all start again from
-the last checkpoint. For workers on several machines see the README.
+the last checkpoint. For workers on several machines see docs/workers.md.
 
 A sweep's file has a command per line, such as `train_rnn.py --units 300 --seed 1`. Each
 gets a folder of its own in logs/NAME-OF-THE-FILE/. What is finished is not run again,

@@ -7,7 +7,7 @@ Each peer trains in a process of its own. They take turns, a second or so each, 
 whatever else the machine does hits all alike; in between they sleep. Before anything is
 timed, the loss of the first batch is compared with one computed in float64 by NumPy
 from the same weights. Writes results.json, results.md, steps.png and growth.png into a
-new folder.
+new folder. docs/performance.md has the table and the figures of benchmarks/results/.
 """
 
 import argparse

@@ -4,7 +4,8 @@
 
 Runs the three scripts' first presets, shortened, as a user would, and times from within
 every checkpoint, what TensorBoard gets beside scalars, and the figures at the end. The
-first histograms are those of the beginning too.
+first histograms are those of the beginning too. The times are in docs/tensorboard.md,
+those of checkpoints in docs/resuming.md.
 """
 
 import contextlib

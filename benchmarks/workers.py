@@ -6,6 +6,7 @@ Three runs take turns, each process on one half of the cores: one with the whole
 two workers with half of it each, and one with half of it. The last says how long a
 worker computes; what the two take beyond it, they wait for each other's gradients.
 Speeds are those between a run's second report and its last, so without compilation.
+The table is in docs/workers.md.
 """
 
 import os

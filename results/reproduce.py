@@ -1,4 +1,4 @@
-"""Trains the networks of the README's tables of results, and makes the tables.
+"""Trains the networks of the tables of results, and makes the tables.
 
     make results                             all that is missing; hours
     python results/reproduce.py --only gru   that experiment, or all with these letters
@@ -8,6 +8,10 @@ Each experiment is a command, run once for each of its seeds. What it leaves is 
 logs/results/NAME-seedN/, as for any run; config.json, metrics.csv and result.txt, of
 which the tables are made, are copied to results/NAME/seedN/. What is there is not run
 again, and what was stopped is resumed.
+
+`--tables` prints three tables in Markdown: that of all experiments and that of the
+ingredients are in docs/results.md, that of the best of each task is in README.md. Copy
+them there when they change; tests/test_results.py compares.
 """
 
 import argparse
@@ -135,7 +139,8 @@ def main(argv=None):
         status = reproduce(chosen, args.jobs)
         if status:
             return status
-    print(results_table(RESULTS_DIR), ingredients_table(RESULTS_DIR), sep="\n\n")
+    tables = (results_table, ingredients_table, best_table)
+    print(*(make_table(RESULTS_DIR) for make_table in tables), sep="\n\n")
     return 0
 
 
@@ -226,6 +231,45 @@ def ingredients_table(results_dir):
     """
     head = ["changed", "validation accuracy", *REACHING]
     return _table(head, INGREDIENTS, ingredients_row, results_dir)
+
+
+def best_table(results_dir):
+    """The table of the best experiment of each task, of the runs that are there.
+
+    Args:
+        results_dir: the folder results/.
+
+    Returns:
+        The table, lines of Markdown.
+    """
+    best = {}
+    for experiment in EXPERIMENTS:
+        accuracies = [
+            result["test_accuracy"]
+            for folder in (results_dir / experiment.name).glob("seed*[0-9]")
+            for result in [read_run(folder)[2]]
+            if result
+        ]
+        known = best.get(experiment.task)
+        if accuracies and (known is None or mean(accuracies) > known[0]):
+            best[experiment.task] = mean(accuracies), experiment
+    head = ["task", "command", "parameters", "test accuracy", "seeds"]
+    return _table(head, [e for _, e in best.values()], best_row, results_dir)
+
+
+def best_row(experiment, runs):
+    """An experiment's row of the table of the best.
+
+    Args:
+        experiment: one of `EXPERIMENTS`.
+        runs: what `read_run` returned, for each seed.
+
+    Returns:
+        A list of strings.
+    """
+    task, command, parameters, _, _, accuracy, *_ = results_row(experiment, runs)
+    seeds = ", ".join(str(result["seed"]) for _, _, result in runs if result)
+    return [task, command, parameters, accuracy, seeds]
 
 
 def _table(head, experiments, make_row, results_dir):

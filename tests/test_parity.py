@@ -4,8 +4,8 @@ Tolerances, relative to the largest value of an array. Forward and backward pass
 from the reference in the order of float32 sums only: measured 2.4e-7 for the first loss
 and 9.9e-7 for the gradients at most, so 1e-5 is allowed. Adam divides by the root of
 tiny second moments, which magnifies such differences step by step: measured 9e-6 for
-the losses, 4e-5 for the final weights and 6e-5 for the logits at most (README.md has
-the table), and 1e-3 is allowed, as another processor sums in another order.
+the losses, 4e-5 for the final weights and 6e-5 for the logits at most (docs/parity.md
+has the table), and 1e-3 is allowed, as another processor sums in another order.
 """
 
 import numpy as np

@@ -58,11 +58,45 @@ def test_what_is_kept_is_of_the_command(folder, parse):
         assert f"{test[5]}/{test[6]}" == result["test_correct"]
 
 
-def test_the_readme_has_the_tables_of_what_is_kept():
-    readme = (PROJECT_DIR / "README.md").read_text()
-    for make_table in (reproduce.results_table, reproduce.ingredients_table):
-        table = make_table(reproduce.RESULTS_DIR)
-        assert table.count("\n") == 1 or table in readme
+@pytest.mark.parametrize(
+    "make_table, page",
+    [
+        (reproduce.results_table, "docs/results.md"),
+        (reproduce.ingredients_table, "docs/results.md"),
+        (reproduce.best_table, "README.md"),
+    ],
+    ids=lambda x: getattr(x, "__name__", None),
+)
+def test_the_docs_have_the_tables_of_what_is_kept(make_table, page):
+    table = make_table(reproduce.RESULTS_DIR)
+    assert table.count("\n") > 1
+    assert f"\n\n{table}\n\n" in (PROJECT_DIR / page).read_text(encoding="utf-8")
+
+
+def test_the_best_of_a_task_is_that_of_the_highest_mean(tmp_path, monkeypatch):
+    names = ("a", "b", "c")
+    monkeypatch.setattr(
+        reproduce,
+        "EXPERIMENTS",
+        [reproduce.Experiment("a task", name, f"{name}.py", (0, 3)) for name in names],
+    )
+    found = {
+        **{("a", 0): 0.9, ("a", 3): 0.9, ("b", 0): 0.95, ("b", 3): 0.89},
+        ("c", 0): None,  # failed
+    }
+    for name, seed in found:
+        (tmp_path / name / f"seed{seed}").mkdir(parents=True)
+
+    def read_run(folder):
+        seed = int(folder.name[len("seed") :])
+        accuracy = found[folder.parent.name, seed]
+        result = {"test_accuracy": accuracy, "seed": seed} if accuracy else None
+        return 7, rows(0.5), result
+
+    monkeypatch.setattr(reproduce, "read_run", read_run)
+    assert reproduce.best_table(tmp_path).splitlines()[2:] == [
+        "| a task | `b.py` | 7 | 0.9200 ± 0.0424 (2) | 0, 3 |"
+    ]
 
 
 def test_a_row_of_ingredients_has_validation_and_milestones():

@@ -313,8 +313,8 @@ OPTIONS: dict[str, list[Option]] = {
         ),
         Option(
             "report_every",
-            "print a line and keep the training figures: 50steps (and after the first "
-            "step), 1epoch, never, ...",
+            "print a line and add a training row to metrics.csv: 50steps (and after "
+            "the first step), 1epoch, never, ...",
             default="1epoch",
             type=interval,
             metavar="EVERY",

@@ -113,7 +113,7 @@ class Workers(OneWorker):
         own = self._addresses[self.index]
         return (
             f"{self.size}, this is {self.index} at {own}; whoever reaches such a port "
-            'commands the process (README, "Several machines")'
+            "commands the process (docs/workers.md, Security)"
         )
 
     def heed(self, signals: StopSignals, advice: str) -> None:

@@ -41,7 +41,7 @@ HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 # largest entry of each variable.
 BOUND = 1e-5
 
-README = PROJECT_DIR / "README.md"
+PAGE = PROJECT_DIR / "docs" / "workers.md"
 
 
 def start_worker(index, addresses, argv):
@@ -190,9 +190,9 @@ def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
 
 
 @SLOW
-def test_the_pods_of_the_readme_go_on_where_they_were(small, tmp_path):
+def test_the_documented_pods_go_on_where_they_were(small, tmp_path):
     """Its shell lines as they stand, but for addresses, folder and a short training."""
-    (text,) = re.findall(r"^ +- \|\n(.*?)^---", README.read_text(), flags=re.S | re.M)
+    (text,) = re.findall(r"^ +- \|\n(.*?)^---", PAGE.read_text(), flags=re.S | re.M)
     short = ["--preset", "best", *small, "--steps", "300", "--checkpoint-every", "20"]
     text = text.replace("--preset best", " ".join(map(shlex.quote, short)))
     text = text.replace("/runs", str(tmp_path / "runs"))

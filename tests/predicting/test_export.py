@@ -266,14 +266,14 @@ def test_a_graph_that_computes_something_else_is_not_exported(network, tmp_path)
 
 
 @SLOW
-def test_the_readmes_command_runs_the_model(network, tmp_path):
-    """saved_model_cli, as README.md has it, in a folder with a model of that name."""
+def test_the_documented_command_runs_the_model(network, tmp_path):
+    """saved_model_cli, as docs/predicting.md has it, with a model of that name."""
     classifier, session = network("train_rnn")
     export(classifier, session, str(tmp_path / "model"))
-    readme = (PROJECT_DIR / "README.md").read_text()
+    page = (PROJECT_DIR / "docs" / "predicting.md").read_text()
     make, run = re.search(
         r"```\n(python -c 'import numpy[^\n]*)\n(saved_model_cli (?:[^`]|\n)*)```",
-        readme,
+        page,
     ).groups()
     for command in (make, run):
         process = subprocess.run(
