@@ -3,5 +3,5 @@
 layout        how the tensors of a recurrence lie in memory
 equations     the cells' equations, forwards and backwards in time
 recurrence    the loops over a sequence, and their gradient
-steps         updates and evaluations of a classifier
+engine        updates and evaluations of a classifier
 """
