@@ -20,6 +20,7 @@ from scripts import (
     EACH_SCRIPT,
     ONE_SCRIPT,
     PATIENCE,
+    SLOW,
     main,
     read_until,
     run,
@@ -48,7 +49,7 @@ def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp
     assert result.test_correct.endswith(f"/{NUM_SMALL_TEST}")
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 def test_a_run_leaves_a_complete_folder(name, small, tmp_path, capsys):
     assert main(name, [*small, "--summaries", "all", "--recurrence", "auto"]) == 0
     last_line = capsys.readouterr().out.splitlines()[-1]
@@ -171,7 +172,9 @@ def test_importing_has_no_side_effect():
         "import sys, random, numpy\n"
         "before = random.getstate(), numpy.random.get_state()[1].tolist()\n"
         "import train_rnn, train_lstm, train_gru_pixel, compare\n"
-        "from seqmnist import cells, classifier, initial_weights, training, figures\n"
+        "from seqmnist import cells, classifier\n"
+        "from seqmnist.record import figures\n"
+        "from seqmnist.run import tf1_checkpoints, training\n"
         "after = random.getstate(), numpy.random.get_state()[1].tolist()\n"
         "print(before == after)\n"
         "print({'tensorflow', 'matplotlib'} & set(sys.modules))"
@@ -232,6 +235,7 @@ def test_a_closed_pipe_is_no_traceback(small):
     assert not process.stderr
 
 
+@SLOW
 def test_a_notebooks_matplotlib_backend_does_no_harm(small, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "module://not_installed.backend_inline")
     status, _, err = run(["train_rnn.py", *small])
@@ -309,6 +313,7 @@ def test_show_without_a_screen_says_where_the_figure_is(small, monkeypatch, caps
     assert out.splitlines()[-1].startswith("result ")
 
 
+@SLOW
 def test_a_terminal_gets_a_progress_bar(small):
     """Under a pseudo-terminal: loss, accuracy and examples/s, and the same lines."""
     primary, secondary = pty.openpty()

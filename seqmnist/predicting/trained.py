@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import re
 import sys
@@ -35,13 +35,12 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
     """
     record = read_config(run_dir, "{}: no run to predict with")
     name = record.get("script")
-    is_script = isinstance(name, str) and SCRIPT.fullmatch(name)
-    if not is_script or importlib.util.find_spec(name) is None:
+    script = _import_script(name)
+    if script is None:
         raise UserError(
             f"{run_dir}: config.json has a run of {name!r}; expected a script in the "
             "same folder as predict.py, such as train_rnn"
         )
-    script = importlib.import_module(name)
     config = parse(
         [f"--resume={run_dir}"],
         name,
@@ -50,6 +49,18 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
         script.PRESETS,
     )
     return script, config, record
+
+
+def _import_script(name: Any) -> Any:
+    """The script of this name as a module, or `None` if there is none."""
+    if not isinstance(name, str) or not SCRIPT.fullmatch(name):
+        return None
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None
+        raise
 
 
 def find_checkpoint(run_dir: str, wanted: str) -> Checkpoint:

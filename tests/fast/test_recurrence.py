@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scripts import SLOW
 
 from seqmnist import rnn
 from seqmnist import tf1 as tf
@@ -124,9 +125,9 @@ def network(request, monkeypatch):
     [
         *[(cell, SIZES[0], "outputs and state", True) for cell in CELLS],
         ("lstm", SIZES[0], "last output", False),
-        ("gru", SIZES[1], "last output", False),
-        ("lstm", SIZES[2], "all outputs", False),
-        ("gru", SIZES[3], "some outputs", True),
+        pytest.param("gru", SIZES[1], "last output", False, marks=SLOW),
+        pytest.param("lstm", SIZES[2], "all outputs", False, marks=SLOW),
+        pytest.param("gru", SIZES[3], "some outputs", True, marks=SLOW),
     ],
 )
 def test_outputs_and_gradients_are_those_of_the_plain_path(

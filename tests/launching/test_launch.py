@@ -133,6 +133,7 @@ def common(small):
     return " ".join(small[:at] + small[at + 2 :])
 
 
+@SLOW
 def test_a_sweep_runs_what_is_missing(common, launch, tmp_path):
     lines = [f"train_rnn.py {common} --seed 1 # the first", "", "# none"]
     lines += [f"train_lstm.py {common} --seed {seed}" for seed in (1, 2)]

@@ -156,6 +156,7 @@ def test_the_exported_graph_predicts_as_the_network_does(network, name, options)
         assert np.ptp(expected) > 0.005  # else it would say nothing
 
 
+@SLOW
 def test_another_process_loads_it_and_predicts_the_same(network, splits, tmp_path):
     images = splits.test.images[:7]
     np.save(str(tmp_path / "images.npy"), images)

@@ -99,6 +99,7 @@ def test_a_run_cannot_be_resumed_while_it_trains(endless, tmp_path, capsys):
     assert (folder / "config.json").read_text() == before
 
 
+@SLOW
 def test_a_second_signal_stops_at_once(small, tmp_path):
     """While TensorFlow computes a step that never ends."""
     script = tmp_path / "endless_step.py"
@@ -231,6 +232,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(small, new_home, tmp_pat
     assert run_folders(tmp_path / "logs", "train_rnn") == []
 
 
+@SLOW
 def test_signals_that_were_ignored_stay_so(endless, tmp_path):
     """As with nohup, or in a shell after trap '' INT."""
 
@@ -248,6 +250,7 @@ def test_signals_that_were_ignored_stay_so(endless, tmp_path):
     assert err.startswith("\nSIGTERM: finishing the step") and "SIGINT" not in err
 
 
+@SLOW
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_output_that_cannot_be_written_is_one_line(small):
     command = [sys.executable, str(PROJECT_DIR / "train_rnn.py"), *small]
@@ -259,6 +262,7 @@ def test_output_that_cannot_be_written_is_one_line(small):
     assert process.stderr == "error: [Errno 28] No space left on device\n"
 
 
+@SLOW
 def test_a_folder_that_vanishes_is_one_line(endless, tmp_path):
     with start(["train_gru_pixel.py", *endless]) as process:
         wait_for_checkpoint(tmp_path / "logs", "train_gru_pixel")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST
-from scripts import EACH_SCRIPT, ONE_SCRIPT, main, run_folders
+from scripts import ONE_SCRIPT, main, run_folders
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
@@ -30,7 +30,7 @@ def values(folder, split):
                 yield event.step, value
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 def test_histograms_come_with_every_evaluation(name, argv, tmp_path):
     assert main(name, [*argv, "--readout-bias", "0"]) == 0
     (folder,) = run_folders(tmp_path / "logs", name)

@@ -79,7 +79,10 @@ def stopped(name, argv, step, stop_after, monkeypatch, tmp_path):
 
 
 @ONE_SCRIPT
-@pytest.mark.parametrize("recurrence, stops", [("auto", [16]), ("plain", [11, 40])])
+@pytest.mark.parametrize(
+    "recurrence, stops",
+    [("auto", [16]), pytest.param("plain", [11, 40], marks=SLOW)],
+)
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
     name, recurrence, stops, argv, stop_after, monkeypatch, tmp_path, capsys
 ):
@@ -338,6 +341,7 @@ def test_a_configuration_that_was_tampered_with_is_told(
     assert message in err and "config.json" in err and err.count("\n") == 1
 
 
+@SLOW
 def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
     argv, half, tmp_path, capsys
 ):
@@ -494,6 +498,7 @@ def test_paths_are_recorded_whatever_the_folder(small, tmp_path, monkeypatch):
     assert record["log_dir"] == str(tmp_path / "there")
 
 
+@SLOW
 def test_curves_that_cannot_be_drawn_leave_the_run_unfinished(half, capsys):
     (half / "curves.png").mkdir()
     assert main("train_rnn", ["--resume", str(half)]) == 2
