@@ -71,7 +71,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status as in the shell, 128 + N for signal N; `None` before it."""
+        """The exit status as in the shell, 128 + N for signal N; `None` if running."""
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 

@@ -44,8 +44,7 @@ class Job(NamedTuple):
 def read_sweep(path: Path) -> list[Job]:
     """Reads a sweep's file: a command per line, without `python`.
 
-    Empty lines are left out, and comments: a # at a word's beginning, up to the line's
-    end.
+    Empty lines and comments are left out: a # outside of quotes, up to the line's end.
 
     Args:
         path: the file.
