@@ -96,7 +96,7 @@ def main(argv=None):
         return run_workers(args.workers, args.command, restarts)
     if args.restarts is not None or args.command:
         extra = "--restarts" if args.restarts is not None else args.command[0]
-        parser.error(f"argument --sweep: found {extra} beside it; leave it out")
+        parser.error(f"argument --sweep: found {extra} in addition; leave it out")
     file = Path(args.sweep)
     log_dir = Path(args.log_dir) if args.log_dir else LOG_DIR / file.stem
     jobs = read_sweep(file)
