@@ -1,4 +1,4 @@
-"""Compares the runs in logs/: a table of their accuracies, the best first.
+"""Compares the runs in logs/: a table of their accuracies, best first.
 
     python compare.py
     python compare.py --filter script=train_lstm 'units>=64' --sort seconds
@@ -6,9 +6,8 @@
     python compare.py --format csv > runs.csv
 
 Runs that differ only in their seed share a row, with mean ± standard deviation (number
-of runs). Below the table stands whether the best row differs from the next beyond
-chance. Runs that still train, and those that were stopped, come last with what is known
-of them.
+of runs). A line below the table says whether the best row differs from the next beyond
+chance. Runs that still train and stopped runs come last, with their values so far.
 """
 
 import argparse
@@ -65,7 +64,7 @@ def make_parser():
         "else lowest first (default: test_accuracy)",
     )
     parser.add_argument(
-        "--reverse", action="store_true", help="sort the other way round"
+        "--reverse", action="store_true", help="sort in the reverse order"
     )
     parser.add_argument(
         "--filter",
@@ -74,14 +73,14 @@ def make_parser():
         default=[],
         type=filter_expression,
         metavar="EXPRESSION",
-        help="only what fulfils all of these: name, one of = != < <= > >=, value, in "
-        "quotes, as in script=train_lstm 'units>=64' status=finished 'n>=3'; a name is "
-        "a column or an option in config.json",
+        help="show only rows that fulfil all expressions: name, one of = != < <= > >=, "
+        "value, in quotes, as in script=train_lstm 'units>=64' status=finished 'n>=3'; "
+        "a name is a column or an option in config.json",
     )
     parser.add_argument(
         "--each",
         action="store_true",
-        help="a row for each run, also for those that differ only in seed",
+        help="show a row for each run, also for runs that differ only in seed",
     )
     parser.add_argument(
         "--format",
@@ -92,14 +91,14 @@ def make_parser():
     parser.add_argument(
         "--plot",
         metavar="FILE",
-        help="draw the rows' validation accuracies against epochs over each other, as "
-        "a new .png, .pdf or .svg file",
+        help="draw the rows' validation accuracies against epochs in one figure, a new "
+        ".png, .pdf or .svg file",
     )
     return parser
 
 
 def select(runs, args):
-    """Chooses, groups and sorts what the options ask for.
+    """Filters, groups and sorts the runs.
 
     Args:
         runs: the runs, as `find_runs` returns them.
@@ -109,8 +108,8 @@ def select(runs, args):
         The rows.
 
     Raises:
-        UserError: a name is none of a column or an option, a text is compared with a
-            number, or nothing is left.
+        UserError: a name is neither a column nor an option, a text is compared with a
+            number, or no row is left.
     """
     rows = [single_row(run) for run in runs]
     name = resolve("--sort", args.sort, rows)
@@ -124,8 +123,8 @@ def select(runs, args):
     rows = filter_rows(rows, [f for f in filters if f.name in OF_GROUPS])
     if not rows:
         raise UserError(
-            f"none of {len(runs)} runs in {shown(args.log_dir)} is left by --filter "
-            f"{' '.join(map(str, filters))}; leave out some of it"
+            f"none of {len(runs)} runs in {shown(args.log_dir)} fulfils --filter "
+            f"{' '.join(map(str, filters))}; leave out a condition"
         )
     return sort_rows(rows, name, args.reverse)
 
@@ -135,7 +134,7 @@ def show(rows, comparison, output_format):
 
     Args:
         rows: the rows.
-        comparison: what `compare_best` found.
+        comparison: the comparison from `compare_best`, or `None`.
         output_format: one of `FORMATS`.
     """
     if output_format == "json":

@@ -1,15 +1,15 @@
-"""Trains with several workers on this machine, or many networks one after another.
+"""Trains one network with several workers, or many networks one after another.
 
     python launch.py --workers 2 train_gru_pixel.py --preset best
     python launch.py --sweep runs.txt --jobs 2
 
-Several workers train one network: each computes its share of every batch, and the
-result is that of one process, up to rounding. When one is lost, all start again from
-the last checkpoint. For workers on several machines see docs/workers.md.
+With --workers, each worker on this machine computes its share of every batch. The
+result is that of one process, up to rounding. When a worker is lost, all start again
+from the last checkpoint. docs/workers.md is about workers on several machines.
 
 A sweep's file has a command per line, such as `train_rnn.py --units 300 --seed 1`. Each
-gets a folder of its own in logs/NAME-OF-THE-FILE/. What is finished is not run again,
-and what was stopped goes on.
+command gets its own folder in logs/NAME-OF-THE-FILE/. Finished runs are not run again,
+and stopped runs are resumed.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def make_parser():
         "--workers",
         type=whole_number(2),
         metavar="N",
-        help="train one network with so many processes, 2 or more",
+        help="train one network with N processes, 2 or more",
     )
     what.add_argument(
         "--sweep", type=path, metavar="FILE", help="run the commands in this file"
@@ -76,13 +76,13 @@ def make_parser():
 
 @one_line_errors
 def main(argv=None):
-    """Launches what the command line says.
+    """Launches the workers or the sweep.
 
     Args:
         argv: the command line's arguments; `None` for those of the process.
 
     Returns:
-        The exit status: 0, or that of the first process that failed.
+        The exit status: 0, or the status of the first process that failed.
     """
     parser = make_parser()
     args = parser.parse_args(argv)
@@ -91,12 +91,12 @@ def main(argv=None):
             if value is not None:
                 parser.error(f"argument {flag}: is for --sweep; leave it out")
         if not args.command:
-            parser.error("argument --workers: expected a script behind it to train")
+            parser.error("argument --workers: expected a training script after it")
         restarts = 3 if args.restarts is None else args.restarts
         return run_workers(args.workers, args.command, restarts)
     if args.restarts is not None or args.command:
         extra = "--restarts" if args.restarts is not None else args.command[0]
-        parser.error(f"argument --sweep: found {extra} beside it; leave it out")
+        parser.error(f"argument --sweep: found {extra} in addition; leave it out")
     file = Path(args.sweep)
     log_dir = Path(args.log_dir) if args.log_dir else LOG_DIR / file.stem
     jobs = read_sweep(file)

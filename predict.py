@@ -1,13 +1,13 @@
-"""Predicts the digits in pictures, or in test images, with a network that was trained.
+"""Predicts the digits in pictures, or in test images, with a trained network.
 
     python predict.py RUN_DIR digit.png photo.jpg     pictures of any size and colour
     python predict.py RUN_DIR --test-index 0 8        images of the test split
-    python predict.py RUN_DIR --export DIR            a SavedModel, to be served
+    python predict.py RUN_DIR --export DIR            a SavedModel, for serving
 
-RUN_DIR is the folder that a training printed as its run folder. Per picture there are
-two lines on what was found in it and what is predicted, and the probability and the
-logit of each class; for a test image the actual label stands beside the predicted one.
-`--figure reading.png` draws how the prediction moved while the image was read.
+RUN_DIR is the folder that a training printed as its run folder. For each picture the
+output has a line on the ink that was found, a line on the prediction, and probability
+and logit of each class. For a test image it also has the actual label.
+`--figure reading.png` draws the probabilities over time while the image is read.
 """
 
 import argparse
@@ -34,16 +34,16 @@ from seqmnist.record.folder import creating
 from seqmnist.run.checkpoints import Variables
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
-MAX_ATTEMPTS = 5  # to read a checkpoint before the run that still trains removes it
-MAX_DRAWN = 20  # images in a figure, which is a yard long then
+MAX_ATTEMPTS = 5  # to read a checkpoint while a run that still trains removes old ones
+MAX_DRAWN = 20  # images in a figure, which is then a yard long
 
-# title: what it is called in the output; note: what was found and guessed, or "";
-# image: uint8 [28, 28], 0 (paper) to 255 (ink); label: 0 to 9, or None if not known.
+# title: the name in the output; note: a picture's description, or ""; image: uint8
+# [28, 28], 0 (paper) to 255 (ink); label: 0 to 9, or None if unknown.
 Example = namedtuple("Example", "title note image label")
 
 
 def make_parser():
-    """The command line's parser."""
+    """Builds the parser of the command line."""
     parser = OneLineParser(
         prog="predict.py",
         usage="predict.py RUN_DIR [options] [image ...]",
@@ -59,7 +59,7 @@ def make_parser():
         metavar="image",
         nargs="*",
         default=[],
-        help="files with a digit in each",
+        help="picture files with one digit each",
     )
     parser.add_argument(
         "--test-index",
@@ -73,26 +73,27 @@ def make_parser():
         "--data-dir",
         metavar="DIR",
         type=path,
-        help="folder with those data (default: where they were for the run)",
+        help="folder with the run's data (default: the folder of the training)",
     )
     parser.add_argument(
         "--polarity",
         choices=pictures.POLARITIES,
         default="auto",
-        help="of the pictures (default: auto, as most of the border is paper)",
+        help="ink and paper in the pictures (default: auto, which takes most of the "
+        "border for paper)",
     )
     parser.add_argument(
         "--checkpoint",
         choices=["latest", "best"],
         default="latest",
-        help="weights after the last step, which the run's result line tells of, or "
-        "the best on validation (default: latest)",
+        help="weights after the last step, as in the run's result line, or the best on "
+        "validation (default: latest)",
     )
     parser.add_argument(
         "--figure",
         metavar="FILE",
         type=path,
-        help="draw how the predictions moved, as PNG, PDF or SVG",
+        help="draw the probabilities over time, as PNG, PDF or SVG",
     )
     parser.add_argument(
         "--export",
@@ -105,19 +106,19 @@ def make_parser():
 
 
 def check_arguments(args):
-    """Refuses what can be told to fail, or to do nothing, before any work is done.
+    """Refuses arguments that would fail or have no effect, before any work is done.
 
     Args:
         args: the parsed command line.
 
     Raises:
-        UserError: with what is wrong.
+        UserError: an argument would fail or have no effect.
     """
     num_images = len(args.images) + len(args.test_index)
     if not num_images and args.export is None:
         raise UserError(
             "nothing to predict; expected pictures, --test-index N or --export DIR "
-            "behind RUN_DIR (see predict.py --help)"
+            "after RUN_DIR (see predict.py --help)"
         )
     if args.data_dir is not None and not args.test_index:
         raise UserError("--data-dir: does nothing without --test-index; leave it out")
@@ -152,14 +153,14 @@ def _check_figure(file, num_images):
 
 
 def read_pictures(files, polarity):
-    """Reads pictures. Says on stderr which cannot be.
+    """Reads pictures; prints a line on stderr for each one that cannot be read.
 
     Args:
-        files: their paths.
+        files: the paths of the pictures.
         polarity: one of `pictures.POLARITIES`.
 
     Returns:
-        A list of `Example`s, of those that can be read.
+        A list of `Example`s, one for each picture that can be read.
     """
     examples = []
     for file in files:
@@ -174,18 +175,18 @@ def read_pictures(files, polarity):
 
 
 def read_test_images(indices, data_dir, config, record):
-    """Reads images of the test split. Says on stderr if it is another than the run's.
+    """Reads images of the test split; prints a line on stderr if the data differ.
 
     Args:
-        indices: which.
+        indices: the indices of the images in the test split.
         data_dir: the folder with the data, or `None` for the run's own.
-        config, record: the run's, as `read_run` returns them.
+        config, record: the run's configuration and record, from `read_run`.
 
     Returns:
         A list of `Example`s.
 
     Raises:
-        UserError: the data cannot be read, or have no such image.
+        UserError: the data cannot be read, or an index is too large.
     """
     folder = config.data_dir if data_dir is None else data_dir
     try:
@@ -193,7 +194,7 @@ def read_test_images(indices, data_dir, config, record):
     except UserError as error:
         if data_dir is not None:
             raise
-        raise UserError(f"{error}; there the data were when the run was trained")
+        raise UserError(f"{error}; the run was trained with the data in that folder")
     num_test = len(splits.test.labels)
     for index in indices:
         if index >= num_test:
@@ -215,17 +216,17 @@ def read_test_images(indices, data_dir, config, record):
 
 
 def run_network(classifier, session, images, batch_size, per_step):
-    """Computes logits, a few images at a time.
+    """Computes logits in batches.
 
     Args:
         classifier: the `Classifier`.
-        session: with its weights.
+        session: a session with the weights.
         images: uint8 `[num_images, 28, 28]`, 0 to 255.
-        batch_size: how many images at a time.
-        per_step: whether after every time step.
+        batch_size: images per batch.
+        per_step: whether to compute logits after every time step.
 
     Returns:
-        float32 `[num_images, 10]`; or, `per_step`, `[num_images, time_steps, 10]`.
+        float32 `[num_images, 10]`; with `per_step`, `[num_images, time_steps, 10]`.
     """
     trace = classifier.evaluation
     fetch = trace.logits_per_step if per_step else trace.logits
@@ -237,7 +238,7 @@ def run_network(classifier, session, images, batch_size, per_step):
 
 
 def describe(example, logits):
-    """What is told of an example.
+    """Makes the output on an example.
 
     Args:
         example: the `Example`.
@@ -264,10 +265,10 @@ def describe(example, logits):
 
 
 def save_figure(file, examples, logits_per_step, in_order):
-    """Draws how the predictions moved while the images were read.
+    """Draws the probabilities over time while the images are read.
 
     Args:
-        file: where to, ending in one of `FIGURE_FORMATS`.
+        file: the path of the figure, ending in one of `FIGURE_FORMATS`.
         examples: the `Example`s.
         logits_per_step: float32 `[num_examples, time_steps, 10]`.
         in_order: whether the images are read from the top.
@@ -290,18 +291,18 @@ def save_figure(file, examples, logits_per_step, in_order):
 
 
 def restore(classifier, session, args):
-    """Sets a network's weights to the run's.
+    """Sets a network's weights to those of the run.
 
     Args:
         classifier: the `Classifier`.
-        session: where to set them.
+        session: the session in which to set the weights.
         args: the parsed command line.
 
     Returns:
         The step after which the weights were saved.
 
     Raises:
-        UserError: there is no checkpoint that fits.
+        UserError: no checkpoint fits.
     """
     variables = Variables(classifier.graph, session)
     for attempt in range(MAX_ATTEMPTS):
@@ -310,7 +311,8 @@ def restore(classifier, session, args):
             variables.restore(checkpoint)
             break
         except UserError:
-            # A run that still trains keeps the last few only: it may be gone already.
+            # A run that still trains keeps only the last few checkpoints, and may have
+            # removed this one.
             is_gone = not Path(f"{checkpoint.prefix}.index").exists()
             if not is_gone or attempt == MAX_ATTEMPTS - 1:
                 raise
@@ -318,7 +320,7 @@ def restore(classifier, session, args):
 
 
 def _predict(args, config, examples, classifier, session):
-    """Prints the predictions, and draws them if that is asked for."""
+    """Prints the predictions, and draws them with `--figure`."""
     images = np.stack([example.image for example in examples])
     size = config.evaluation_batch_size
     logits = run_network(classifier, session, images, size, per_step=False)
@@ -332,13 +334,13 @@ def _predict(args, config, examples, classifier, session):
 
 @one_line_errors
 def main(argv=None):
-    """Predicts as the command line says.
+    """Predicts digits, and exports the network with `--export`.
 
     Args:
         argv: the command line's arguments; `None` for those of the process.
 
     Returns:
-        The exit status: 0, or 2 if something that was given cannot be used.
+        The exit status: 0, or 2 if an argument or a picture cannot be used.
     """
     args = make_parser().parse_intermixed_args(argv)
     check_arguments(args)

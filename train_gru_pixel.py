@@ -6,14 +6,14 @@ Cell      r, u = split(sigmoid([x, h] W_g + b_g), 2), 64 units
           h' = u h + (1 - u) c                            (Cho et al. 2014)
 Readout   dense layer on the state after the last pixel, softmax cross-entropy
 
-    python train_gru_pixel.py --preset best      learn it in minutes, and further
+    python train_gru_pixel.py --preset best      train to the highest accuracy
     python train_gru_pixel.py                    train as the notebook did, 10,000 steps
-    python train_gru_pixel.py --view rows        the same cell over rows: minutes
-    python train_gru_pixel.py --resume RUN_DIR   go on where it was stopped
-    tensorboard --logdir logs                    watch it
+    python train_gru_pixel.py --view rows        train the same cell on rows: minutes
+    python train_gru_pixel.py --resume RUN_DIR   continue a stopped run
+    tensorboard --logdir logs                    watch the training
 
 Test accuracy with --preset best: 0.9903 (mean of seeds 0, 1 and 2) in 27 minutes on one
-core; as the notebook: 0.8946 in one run of 40 minutes, 0.3470 in another, of 78.
+core. As the notebook: 0.8946 in one run (40 minutes), 0.3470 in another (78 minutes).
 """
 
 import sys
@@ -35,7 +35,7 @@ DEFAULTS = {
     "bias_init": "default",
     "cell_name": "gru_cell",
 }
-# What made the network learn soon and every time; results/ has the runs.
+# With these settings every run learned, and early; results/ has the runs.
 RECIPE = {
     "input_scale": "standard",
     "recurrent_init": "orthogonal",
@@ -78,12 +78,12 @@ PRESETS = {
 
 
 def network(images, config, noise):
-    """The network. All else is traced from it: training, evaluation, export.
+    """Builds the network; training, evaluation and export trace this function.
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        config: the run's configuration; its options are in seqmnist/cli/options.py.
-        noise: in training, the `Noise` to draw dropout and the like from, else `None`.
+        config: the run's configuration; seqmnist/cli/options.py lists its options.
+        noise: the `Noise` for dropout and the like in training, else `None`.
     """
     view = VIEWS[config.view]
     with tf.name_scope("view"):
@@ -103,10 +103,10 @@ def network(images, config, noise):
             for _ in range(config.layers)
         ]
         cell = stack(cells)
-        # TF1's; within compiled steps, the fast one of seqmnist/fast/recurrence.py.
+        # As in TF1; in compiled steps, the faster seqmnist/fast/recurrence.py.
         outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)
         # outputs      [batch_size, time_steps, num_units]
-        # final_state  [batch_size, num_units], of each layer
+        # final_state  [batch_size, num_units] per layer
 
     with tf.name_scope("readout"):
         readout = Readout(config.readout_init, config.readout_bias)
@@ -117,18 +117,18 @@ def network(images, config, noise):
 
 
 def loss(labels, outputs, config):
-    """The loss: float32 scalar, a mean over the batch, in nats per example."""
+    """Computes the loss: float32 scalar, mean over the batch, nats per example."""
     return mean_cross_entropy(labels, outputs.logits)
 
 
 def optimizer(learning_rate):
-    """The `tf.train.Optimizer` that applies the gradients."""
+    """Makes the `tf.train.Optimizer` that applies the gradients."""
     return tf.train.AdamOptimizer(learning_rate)
 
 
 @one_line_errors
 def main(argv=None):
-    """Trains as the command line says; returns the exit status."""
+    """Trains with the options of the command line; returns the exit status."""
     config = parse(argv, "train_gru_pixel", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
     train_and_evaluate(config, splits, network, loss, optimizer)

@@ -7,14 +7,14 @@ Cell      i, j, f, o = split([x, h] W + b, 4), 50 or 128 units
                                            with Gers' forget gate, 2000)
 Readout   dense layer on the output after the last row, softmax cross-entropy
 
-    python train_lstm.py --preset best                  128 units, as far as they come
+    python train_lstm.py --preset best                  128 units, highest accuracy
     python train_lstm.py                                50 units, 10,000 steps of 10
     python train_lstm.py --preset lstm-128-prediction   128 units, 1,000 steps of 100
-    python train_lstm.py --resume RUN_DIR               go on where it was stopped
-    tensorboard --logdir logs                           watch it
+    python train_lstm.py --resume RUN_DIR               continue a stopped run
+    tensorboard --logdir logs                           watch the training
 
-Test accuracy with --preset best: 0.9938 (mean of seeds 0, 1 and 2) in 4 minutes; as the
-notebooks: 0.9647 with 50 units, 0.9763 with 128, in less than one.
+Test accuracy with --preset best: 0.9938 (mean of seeds 0, 1 and 2) in 4 minutes. As the
+notebooks: 0.9647 with 50 units, 0.9763 with 128, each in less than a minute.
 """
 
 import sys
@@ -37,7 +37,7 @@ DEFAULTS = {
     "bias_init": "default",
     "cell_name": "lstm_cell",
 }
-# What made the network learn furthest, with distortions; results/ has the runs.
+# The settings with the highest accuracy, with distortions; results/ has the runs.
 RECIPE = {
     "input_scale": "standard",
     "recurrent_init": "orthogonal",
@@ -49,8 +49,8 @@ RECIPE = {
     "ema_decay": 0.999,
 }
 PRESETS = {
-    # Notebook 3. Its readout bias has shape [10, 1], one number per example of a batch
-    # of 10, which the softmax ignores; here it is [10], one number per class.
+    # Notebook 3. Its readout bias has shape [10, 1]: one number per example of a batch
+    # of 10, which the softmax ignores. Here the shape is [10]: one number per class.
     "lstm-50": {
         "units": 50,
         "readout_init": "uniform",
@@ -60,8 +60,8 @@ PRESETS = {
         "report_every": "1000steps",
         "evaluate_every": "1000steps",
     },
-    # Notebook 4. It says learning rate 0.5, with which it does not learn (0.0980 on the
-    # test images with seed 0); with 0.005 it passes the accuracy it printed.
+    # Notebook 4. With its learning rate, 0.5, the network does not learn (test accuracy
+    # 0.0980 with seed 0); with 0.005 it exceeds the accuracy that the notebook printed.
     "lstm-128-prediction": {
         "units": 128,
         "cell_name": "basic_lstm_cell",
@@ -84,12 +84,12 @@ PRESETS = {
 
 
 def network(images, config, noise):
-    """The network. All else is traced from it: training, evaluation, export.
+    """Builds the network; training, evaluation and export trace this function.
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        config: the run's configuration; its options are in seqmnist/cli/options.py.
-        noise: in training, the `Noise` to draw dropout and the like from, else `None`.
+        config: the run's configuration; seqmnist/cli/options.py lists its options.
+        noise: the `Noise` for dropout and the like in training, else `None`.
     """
     view = VIEWS[config.view]
     with tf.name_scope("view"):
@@ -110,10 +110,10 @@ def network(images, config, noise):
             for _ in range(config.layers)
         ]
         cell = stack(cells)
-        # TF1's; within compiled steps, the fast one of seqmnist/fast/recurrence.py.
+        # As in TF1; in compiled steps, the faster seqmnist/fast/recurrence.py.
         outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)
         # outputs      [batch_size, time_steps, num_units]
-        # final_state  c and h, [batch_size, num_units] each, of each layer
+        # final_state  c and h per layer, [batch_size, num_units] each
 
     with tf.name_scope("readout"):
         readout = Readout(config.readout_init, config.readout_bias)
@@ -124,18 +124,18 @@ def network(images, config, noise):
 
 
 def loss(labels, outputs, config):
-    """The loss: float32 scalar, a mean over the batch, in nats per example."""
+    """Computes the loss: float32 scalar, mean over the batch, nats per example."""
     return mean_cross_entropy(labels, outputs.logits)
 
 
 def optimizer(learning_rate):
-    """The `tf.train.Optimizer` that applies the gradients."""
+    """Makes the `tf.train.Optimizer` that applies the gradients."""
     return tf.train.AdamOptimizer(learning_rate)
 
 
 @one_line_errors
 def main(argv=None):
-    """Trains as the command line says; returns the exit status."""
+    """Trains with the options of the command line; returns the exit status."""
     config = parse(argv, "train_lstm", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
     train_and_evaluate(config, splits, network, loss, optimizer)

@@ -4,13 +4,13 @@ Sequence  28 time steps of 28 pixels, from the top row to the bottom one
 Cell      h' = tanh([x, h] W + b), 150 units              (Elman 1990)
 Readout   dense layer on the state after the last row, softmax cross-entropy
 
-    python train_rnn.py --preset best      train as far as the network comes
+    python train_rnn.py --preset best      train to the highest accuracy
     python train_rnn.py                    train as the notebook did, 100 epochs
     python train_rnn.py --epochs 20        the same, shorter
-    python train_rnn.py --resume RUN_DIR   go on where it was stopped
-    tensorboard --logdir logs              watch it
+    python train_rnn.py --resume RUN_DIR   continue a stopped run
+    tensorboard --logdir logs              watch the training
 
-Test accuracy with --preset best: 0.9913 (mean of seeds 0, 1 and 2) in 3 minutes; as the
+Test accuracy with --preset best: 0.9913 (mean of seeds 0, 1 and 2) in 3 minutes. As the
 notebook: 0.9803 with seed 0 after 20 epochs, in 34 s.
 """
 
@@ -32,7 +32,7 @@ DEFAULTS = {
     "recurrent_init": "glorot",
     "cell_name": "basic_rnn_cell",
 }
-# What made the network learn furthest, with distortions; results/ has the runs.
+# The settings with the highest accuracy, with distortions; results/ has the runs.
 RECIPE = {
     "input_scale": "standard",
     "recurrent_init": "orthogonal",
@@ -65,12 +65,12 @@ PRESETS = {
 
 
 def network(images, config, noise):
-    """The network. All else is traced from it: training, evaluation, export.
+    """Builds the network; training, evaluation and export trace this function.
 
     Args:
         images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        config: the run's configuration; its options are in seqmnist/cli/options.py.
-        noise: in training, the `Noise` to draw dropout and the like from, else `None`.
+        config: the run's configuration; seqmnist/cli/options.py lists its options.
+        noise: the `Noise` for dropout and the like in training, else `None`.
     """
     view = VIEWS[config.view]
     with tf.name_scope("view"):
@@ -88,10 +88,10 @@ def network(images, config, noise):
             for _ in range(config.layers)
         ]
         cell = stack(cells)
-        # TF1's; within compiled steps, the fast one of seqmnist/fast/recurrence.py.
+        # As in TF1; in compiled steps, the faster seqmnist/fast/recurrence.py.
         outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)
         # outputs      [batch_size, time_steps, num_units]
-        # final_state  [batch_size, num_units], of each layer
+        # final_state  [batch_size, num_units] per layer
 
     with tf.name_scope("readout"):
         readout = Readout(config.readout_init, config.readout_bias)
@@ -102,18 +102,18 @@ def network(images, config, noise):
 
 
 def loss(labels, outputs, config):
-    """The loss: float32 scalar, a mean over the batch, in nats per example."""
+    """Computes the loss: float32 scalar, mean over the batch, nats per example."""
     return mean_cross_entropy(labels, outputs.logits)
 
 
 def optimizer(learning_rate):
-    """The `tf.train.Optimizer` that applies the gradients."""
+    """Makes the `tf.train.Optimizer` that applies the gradients."""
     return tf.train.AdamOptimizer(learning_rate)
 
 
 @one_line_errors
 def main(argv=None):
-    """Trains as the command line says; returns the exit status."""
+    """Trains with the options of the command line; returns the exit status."""
     config = parse(argv, "train_rnn", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(config.data_dir, config.validation_size)
     train_and_evaluate(config, splits, network, loss, optimizer)

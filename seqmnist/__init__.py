@@ -1,4 +1,4 @@
-"""The training scripts' package: one folder for each kind of work.
+"""The package of the training scripts: one folder for each kind of work.
 
     this folder   the lesson: cells, sequences, classifier, optimizer, dynamic_rnn
     data/         IDX files, splits, batches; NumPy only
@@ -9,7 +9,7 @@
     distributed/  several workers
     comparing/    compare.py; predicting/  predict.py; launching/  launch.py
 
-Imports point one way: scripts, run, record, the lesson, data; scripts, cli, data.
-Of fast/, only rnn.py and run/engine.py know. Importing a module has no effect: no seed
-is set, no file is opened, and TensorFlow is loaded when the first graph is built.
+Imports point one way: scripts, run, record, the lesson, data; scripts, cli, data. Only
+rnn.py and run/engine.py import fast/. Importing a module has no effect: no seed is set
+and no file is opened. TensorFlow is loaded when the first graph is built.
 """

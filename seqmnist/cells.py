@@ -4,13 +4,13 @@ Each cell is one time step of a recurrence and follows TF1's RNNCell protocol, s
 
     outputs, final_state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)
 
-works with it in TensorFlow 1.15 and 2.x alike, where `tf.nn.rnn_cell` is gone. So do
-`static_rnn`, `raw_rnn` and the bidirectional ones; docs/migrating.md has the old names
-beside the new. Names, shapes, gate order and initial values of the variables are those
-of TF 1.15's own cells, so their checkpoints load; `bias_init` and `recurrent_init`
-choose other initial values, which initializers.py describes. In the equations `[x, h]`
-is the concatenation along the units, `·` the element-wise product and `σ` the logistic
-function.
+works in TensorFlow 1.15 and also in 2.x, which no longer has `tf.nn.rnn_cell`.
+`static_rnn`, `raw_rnn` and the bidirectional functions work too; docs/migrating.md maps
+the old names to the new ones. Names, shapes, gate order and initial values of the
+variables are those of TF 1.15's own cells, so checkpoints of TF 1.15 load. `bias_init`
+and `recurrent_init` choose other initial values; see initializers.py. In the equations
+`[x, h]` is the concatenation along the units, `·` the element-wise product and `σ` the
+logistic function.
 """
 
 import contextlib
@@ -22,25 +22,26 @@ from seqmnist.initializers import Kernel, MemoryBias
 LSTMState = namedtuple("LSTMState", "c h")
 LSTMState.__doc__ = """State of an LSTM: memory `c` and output `h`.
 
-Both are float32 `[batch_size, num_units]`; TF1's `LSTMStateTuple`.
+Both are float32 `[batch_size, num_units]`. TF1's name: `LSTMStateTuple`.
 """
 
 
 class RecurrentCell:
-    """What the three cells have in common: the RNNCell protocol.
+    """The base class of the cells: TF1's RNNCell protocol.
 
     Args:
         num_units: size of the output.
-        name: the variable scope of the cell's variables, under the recurrence's own:
+        name: the variable scope of the cell's variables, within the recurrence's scope:
             `rnn/<name>/kernel`.
-        recurrent_init: how the kernels' rows for the state start: "glorot" as in TF1,
-            "orthogonal" or "identity".
-        bias_init: how the gates' biases start: "default" as in TF1, "chrono" or
+        recurrent_init: initial values of the kernels' rows for the state: "glorot" as
+            in TF1, "orthogonal" or "identity".
+        bias_init: initial values of the gates' biases: "default" as in TF1, "chrono" or
             "uniform".
-        time_steps: length of the sequences, by which "chrono" chooses the biases.
+        time_steps: length of the sequences; "chrono" needs it.
 
     Raises:
-        TypeError: the name is no string, as where TF1's cells take an `activation`.
+        TypeError: the name is not a string. TF1's cells take an `activation` in this
+            position; these cells do not.
     """
 
     def __init__(
@@ -53,15 +54,15 @@ class RecurrentCell:
     ):
         if not isinstance(name, str):
             raise TypeError(
-                f"{type(self).__name__}: name is {name!r}, expected a string; there is "
-                "no `activation`, which is tanh"
+                f"{type(self).__name__}: name is {name!r}, expected a string; the "
+                "activation is tanh, without an argument `activation`"
             )
         self.num_units = num_units
         self.name = name
         self.recurrent_init = recurrent_init
         self.bias_init = bias_init
         self.time_steps = time_steps
-        self._built = None  # the graph that has the variables, and their scope
+        self._built = None  # (graph, scope) of the variables, once they are made
 
     @property
     def output_size(self):
@@ -70,7 +71,7 @@ class RecurrentCell:
 
     @property
     def state_size(self):
-        """Units of the state, in the structure of the state."""
+        """Units of each tensor of the state, in the structure of the state."""
         return self.num_units
 
     def zero_state(self, batch_size, dtype):
@@ -82,7 +83,7 @@ class RecurrentCell:
         return state
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
-        """The same, under the name by which TensorFlow 2 asks for it."""
+        """The zero state, under TensorFlow 2's name for it."""
         if inputs is not None:
             batch_size, dtype = tf.shape(inputs)[0], inputs.dtype
         if batch_size is None or dtype is None:
@@ -94,7 +95,7 @@ class RecurrentCell:
 
     @property
     def trainable_variables(self):
-        """The cell's trainable variables, of a graph that is open; at first none."""
+        """The trainable variables in the current graph; empty before the first call."""
         if self._built is None or self._built[0] is not _outermost_graph():
             return []
         return self._built[1].trainable_variables()
@@ -104,9 +105,9 @@ class RecurrentCell:
 
         Args:
             inputs: x, float `[batch_size, input_size]`.
-            state: the state of the time step before, as `zero_state` shapes it.
+            state: the state of the time step before, in the shapes of `zero_state`.
             scope: the variable scope of the cell's variables; `None` for the cell's
-                name. Only the first call has a say in it.
+                name. Calls after the first ignore it.
 
         Returns:
             The output `[batch_size, num_units]` and the new state.
@@ -135,11 +136,11 @@ class RecurrentCell:
         raise NotImplementedError
 
     def weights(self, input_size, dtype, scope=None):
-        """Gets the cell's variables, in the variable scope in which it is called.
+        """Gets the cell's variables, within the current variable scope.
 
         Args:
             input_size: size of the inputs.
-            dtype: of the variables.
+            dtype: dtype of the variables.
             scope: as for `__call__`.
 
         Returns:
@@ -150,11 +151,11 @@ class RecurrentCell:
 
     @contextlib.contextmanager
     def _scope(self, scope):
-        """The cell's variable scope: new variables at first, then the same ones.
+        """The cell's variable scope: the first use makes variables, later ones share.
 
-        As in TF1, the cell has its variables for good, wherever it is called next;
-        another cell that is called beside it gets a scope with a number; and one that
-        would share the variables by accident is refused by `tf.get_variable`.
+        As in TF1, a cell keeps its variables wherever it is called next. Another cell
+        of the same name in the same scope gets a scope with a number.
+        `tf.get_variable` refuses a cell that would share variables by accident.
         """
         graph = _outermost_graph()
         if self._built is not None and self._built[0] is graph:
@@ -162,8 +163,8 @@ class RecurrentCell:
                 yield used
             return
         with tf.variable_scope(scope, default_name=self.name) as used:
-            # `tf.nn.dynamic_rnn` asks for it; a cached value of a variable would be
-            # that from before a function was called, also in a loop of updates.
+            # `tf.nn.dynamic_rnn` sets a caching device. A cached value would date from
+            # before the function was called, also in a loop of updates.
             used.set_caching_device(None)
             yield used
         self._built = graph, used
@@ -177,8 +178,8 @@ class RecurrentCell:
     ):
         """The variables `<prefix>kernel` and `<prefix>bias`.
 
-        As in TF1 the kernel starts Glorot-uniform (the default of `tf.get_variable`)
-        and the bias at zero, unless the cell has been given another start.
+        As in TF1, the kernel starts Glorot-uniform (the default of `tf.get_variable`)
+        and the bias at zero, unless `recurrent_init` or `bias_initializer` differ.
         """
         columns = num_gates * self.num_units
         kernel_initializer = None
@@ -199,7 +200,7 @@ class RecurrentCell:
         return kernel, bias
 
     def _memory_bias(self, to_gates):
-        """The initializer of all gates' biases, from that of keeping the state."""
+        """The initializer of all gates' biases; see `MemoryBias`."""
         return MemoryBias(self.bias_init, self.time_steps, self.num_units, to_gates)
 
 
@@ -210,7 +211,7 @@ class BasicRNNCell(RecurrentCell):
 
     Variables: `kernel` W `[input_size + num_units, num_units]`, `bias` b `[num_units]`.
 
-    It has no gates, so `bias_init` can only be "default".
+    The cell has no gates, so it takes no `bias_init`.
 
     Source: Elman, "Finding structure in time", Cognitive Science 14, 1990.
     """
@@ -228,14 +229,14 @@ class BasicRNNCell(RecurrentCell):
 
 
 class LSTMCell(RecurrentCell):
-    """A memory `c` beside the output `h`, written and read through three gates.
+    """A memory `c` and an output `h`; three gates control writing and reading.
 
         i, j, f, o = split([x, h] W + b, 4)
         c' = σ(f + forget_bias) · c + σ(i) · tanh(j)
         h' = σ(o) · tanh(c')
 
-    `forget_bias` is added at each time step; it is not part of the stored bias. TF1 has
-    these equations twice, as `LSTMCell` and as `BasicLSTMCell`, which differ in name.
+    `forget_bias` is added at each time step and is not part of the stored bias. TF1's
+    `LSTMCell` and `BasicLSTMCell` both have these equations and differ in name only.
 
     Variables: `kernel` W `[input_size + num_units, 4 * num_units]`, `bias` b
     `[4 * num_units]`, the gates in the order i, j, f, o.
@@ -284,7 +285,7 @@ class LSTMCell(RecurrentCell):
         return [self._kernel_and_bias(input_size, dtype, 4, "", initializer)]
 
     def _bias_initializer(self):
-        """Zeros; or such that f keeps the state as `bias_init` says, and i = 1 - f."""
+        """Zeros by default; else f keeps the state as `bias_init` says, i = 1 - f."""
         if self.bias_init == "default":
             return None
 
@@ -302,9 +303,9 @@ class GRUCell(RecurrentCell):
         c = tanh([x, r · h] W_c + b_c)
         h' = u · h + (1 - u) · c
 
-    The paper and other libraries let `u` and `1 - u` change places, or apply `r` behind
-    the matrix product; this is TF1's form. The gates' bias starts at one, so that the
-    state is kept at first.
+    This is TF1's form. The paper and other libraries swap `u` and `1 - u`, or apply `r`
+    after the matrix product. The gates' bias starts at one, so the cell keeps its state
+    at first.
 
     Variables: `gates/kernel` W_g `[input_size + num_units, 2 * num_units]`,
     `gates/bias` b_g `[2 * num_units]`, in the order r, u; `candidate/kernel` W_c
@@ -340,24 +341,24 @@ class GRUCell(RecurrentCell):
         ]
 
     def _bias_initializer(self):
-        """Ones; or one for r, and such that u keeps the state as `bias_init` says."""
+        """Ones by default; else 1 for r, and u keeps the state as `bias_init` says."""
         if self.bias_init == "default":
             return tf.ones_initializer()
         return self._memory_bias(lambda b: tf.concat([tf.ones_like(b), b], 0))
 
 
 class StackedCell(RecurrentCell):
-    """Cells on top of one another: each reads the outputs of the one below.
+    """Cells on top of one another: each reads the outputs of the cell below.
 
-    Variables: those of the cells, in scopes as TF1's `MultiRNNCell` names them:
-    `multi_rnn_cell/cell_0/<name>/kernel` and so on, from the bottom.
+    Variables: those of the cells, in the scopes of TF1's `MultiRNNCell`, from the
+    bottom: `multi_rnn_cell/cell_0/<name>/kernel` and so on.
 
     Source: Graves, Mohamed and Hinton, "Speech recognition with deep recurrent neural
     networks", arXiv:1303.5778, section 2.
 
     Args:
-        cells: one or more, from the bottom. A cell that is there twice has its weights
-            in both places.
+        cells: one or more, from the bottom. A cell that occurs twice uses the same
+            weights in both places.
 
     Raises:
         ValueError: there are no cells.
@@ -371,7 +372,7 @@ class StackedCell(RecurrentCell):
 
     @property
     def state_size(self):
-        """Each cell's, as a tuple from the bottom."""
+        """Each cell's state size, as a tuple from the bottom."""
         return tuple(cell.state_size for cell in self.cells)
 
     def zero_state(self, batch_size, dtype):
@@ -394,7 +395,7 @@ class StackedCell(RecurrentCell):
         """Gets the variables of all cells; see `RecurrentCell.weights`.
 
         Returns:
-            A list for each cell, from the bottom, of pairs of kernel and bias.
+            For each cell, from the bottom, a list of pairs of kernel and bias.
         """
         return super().weights(input_size, dtype, scope)
 
@@ -408,7 +409,7 @@ class StackedCell(RecurrentCell):
 
 
 def stack(cells):
-    """One cell made of several.
+    """Makes one cell of several.
 
     Args:
         cells: one or more, from the bottom.
@@ -430,11 +431,11 @@ def _size(inputs):
 
 
 def _affine(parts, kernel, bias):
-    """`[x, h] W + b`, of the parts `[x, h]`."""
+    """`[x, h] W + b`, where `parts` is `[x, h]`."""
     return tf.nn.bias_add(tf.matmul(tf.concat(parts, 1), kernel), bias)
 
 
 def _outermost_graph():
-    """The graph that holds variables, also while one of its functions is built."""
+    """The graph that holds the variables, also while a function in it is traced."""
     with tf.init_scope():
         return tf.get_default_graph()

@@ -1,4 +1,4 @@
-"""A script's network as a graph, and the parts that networks are made of."""
+"""A script's network as a graph; scaling, readout, loss and count for the networks."""
 
 import contextlib
 import copy
@@ -15,34 +15,34 @@ from seqmnist.optimizer import Optimizer, average_weights
 MAX_PIXEL = 255.0
 
 Outputs = namedtuple("Outputs", "inputs logits logits_per_step")
-Outputs.__doc__ = """What a script's network makes of a batch of images.
+Outputs.__doc__ = """The outputs of a script's network for a batch of images.
 
-inputs           float32 `[batch_size, time_steps, input_size]`, what the cell reads
+inputs           float32 `[batch_size, time_steps, input_size]`, the cell's inputs
 logits           float32 `[batch_size, num_classes]`
 logits_per_step  float32 `[batch_size, time_steps, num_classes]`, after each time step
 """
 
 Trace = namedtuple("Trace", "inputs logits logits_per_step loss correct_count")
-Trace.__doc__ = """A network's outputs, what its loss is, and how many it has right.
+Trace.__doc__ = """A network's outputs for a batch, the loss, and the correct examples.
 
 loss           float32 scalar, nats per example; a mean over the batch
 correct_count  int32 scalar, 0 to batch_size
 
-The rest is as in `Outputs`.
+The other fields are those of `Outputs`.
 """
 
 
 class Classifier:
-    """A script's network in a graph of its own, to be fed with images.
+    """A script's network in a graph of its own, with placeholders for a batch.
 
-    The script says what is computed, in three functions; all else is traced from them:
-    this graph once for training and once for evaluation, the compiled steps (see
-    fast/engine.py), the exported model (see predicting/export.py).
+    The script defines the computation in three functions. This graph traces them once
+    for training and once for evaluation; the compiled steps (fast/engine.py) and the
+    exported model (predicting/export.py) trace them again.
 
     Args:
         config: the run's configuration, see cli/options.py.
         network: the script's function: takes images, uint8 `[batch_size, 28, 28]`, the
-            configuration, and in training the `Noise`, else `None`; returns `Outputs`.
+            configuration, and the `Noise` in training, else `None`; returns `Outputs`.
         loss: the script's function: takes labels, int32 `[batch_size]`, the `Outputs`
             and the configuration; returns a float32 scalar, a mean over the batch.
         optimizer: the script's function: takes a callable that returns the learning
@@ -54,18 +54,18 @@ class Classifier:
         graph: the `tf.Graph`.
         images: the placeholder of the images.
         labels: the placeholder of the labels.
-        training: the `Trace` that is trained.
+        training: the `Trace` for training, with noise.
         optimizer: the `Optimizer`.
-        gradients: of the training's loss, in the order of `optimizer.weights`.
-        update: the `Step` that applies them.
-        evaluation: the `Trace` without noise.
-        average: the `WeightAverage` that is evaluated in place of the weights, or
+        gradients: gradients of the training loss, in the order of `optimizer.weights`.
+        update: the `Step` that applies the gradients.
+        evaluation: the `Trace` for evaluation, without noise.
+        average: the `WeightAverage` that evaluations use in place of the weights, or
             `None`.
-        training_graph_def: of all that has to do with training, for TensorBoard.
-        init_op: gives all variables their initial values.
+        training_graph_def: the `GraphDef` of the training part, for TensorBoard.
+        init_op: the op that initializes all variables.
 
     Raises:
-        UserError: the network makes new variables when it is traced again.
+        UserError: the network makes new variables in its second trace.
     """
 
     def __init__(self, config, network, loss, optimizer):
@@ -93,12 +93,12 @@ class Classifier:
             self.init_op = tf.global_variables_initializer()
 
     def trace(self, images, labels, noise=None):
-        """Traces the network again, with the same variables, in any function.
+        """Traces the network again with the same variables, also within a function.
 
         Args:
             images: uint8 `[batch_size, 28, 28]`.
             labels: int32 `[batch_size]`.
-            noise: in training the `Noise`, else `None`.
+            noise: the `Noise` in training, else `None`.
 
         Returns:
             The `Trace`.
@@ -110,13 +110,13 @@ class Classifier:
         if len(variables) > before:
             names = ", ".join(variable.op.name for variable in variables[before:])
             raise UserError(
-                f"the network made the variables {names} a second time; it has to get "
-                "them by tf.get_variable, so that training and evaluation share them"
+                f"the network made the variables {names} a second time; make variables "
+                "with tf.get_variable, so that training and evaluation share them"
             )
         return trace
 
     def _trace(self, images, labels, noise=None):
-        """Traces the network, its loss and its count."""
+        """Traces the network, the loss and the count of correct examples."""
         outputs = self.network(images, self.config, noise)
         with tf.name_scope("loss"):
             loss = self._loss(labels, outputs, self.config)
@@ -128,9 +128,9 @@ class Classifier:
 def seeded_graph(seed):
     """Opens a new graph whose random numbers all follow from one seed.
 
-    The initial value of a variable depends on `seed` and on the variable's own name
-    and shape only, not on the order in which the graph is built. So it is the same in
-    both TensorFlows, and stays the same when another part of the graph changes.
+    A variable's initial value depends only on `seed` and on the variable's name and
+    shape, not on the order in which the graph is built. So the value is the same in
+    TensorFlow 1 and 2, and stays the same when another part of the graph changes.
 
     Args:
         seed: int, 0 to 2**31 - 1.
@@ -153,18 +153,18 @@ def _seeded_getter(getter, name, *args, **kwargs):
         initializer = copy.copy(initializer)
         initializer.seed = zlib.crc32(name.encode()) & 0x7FFFFFFF
     kwargs["initializer"] = initializer
-    # Within a function, a cached value is the one from before the function is called.
+    # Within a function, a cached value would date from before the function is called.
     kwargs["caching_device"] = None
     return getter(name, *args, **kwargs)
 
 
 def scale_pixels(sequences, input_scale="unit"):
-    """Pixels as the network computes with them.
+    """Scales pixels to the network's inputs.
 
     Args:
         sequences: uint8 of any shape, 0 to 255.
-        input_scale: "unit" for [0, 1]; "symmetric" for [-1, 1]; "standard" for MNIST's
-            mean at zero and its standard deviation at one, [-0.424, 2.821].
+        input_scale: "unit" for [0, 1]; "symmetric" for [-1, 1]; "standard" for mean 0
+            and standard deviation 1 over MNIST, which gives [-0.424, 2.821].
 
     Returns:
         float32 of the same shape.
@@ -176,8 +176,8 @@ def scale_pixels(sequences, input_scale="unit"):
     return (pixels - offset) / scale
 
 
-# What is taken from a pixel in [0, 1], and by what the rest is divided. The last are
-# mean and standard deviation of MNIST's 60,000 training images.
+# (offset, scale): a pixel p in [0, 1] becomes (p - offset) / scale. "standard" has mean
+# and standard deviation of MNIST's 60,000 training images.
 INPUT_SCALES = {
     "unit": (0.0, 1.0),
     "symmetric": (0.5, 0.5),
@@ -188,8 +188,8 @@ INPUT_SCALES = {
 class Readout:
     """A dense layer from the state to one logit per class: `state · kernel + bias`.
 
-    The variables are named as `tf.layers.dense` named them: `dense/kernel`
-    `[num_units, num_classes]` and `dense/bias` `[num_classes]`. Calls share them.
+    The variables have the names of `tf.layers.dense`: `dense/kernel`
+    `[num_units, num_classes]` and `dense/bias` `[num_classes]`. All calls share them.
 
     Args:
         kernel_init: "glorot" for Glorot's uniform distribution (Glorot and Bengio
@@ -257,10 +257,10 @@ def mean_cross_entropy(labels, logits):
 
 
 def count_correct(labels, logits):
-    """How many examples have their label's logit as the largest.
+    """Counts the examples whose label has the largest logit.
 
-    `tf.nn.in_top_k`, which some of the notebooks use, counts a tie as a hit, so a
-    network of equal logits would be right every time; the argmax is right once in ten.
+    Some of the notebooks use `tf.nn.in_top_k`, which counts a tie as a hit: a network
+    with equal logits would always be correct. With the argmax, one in ten is correct.
 
     Args:
         labels: int32 `[batch_size]`.

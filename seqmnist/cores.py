@@ -10,20 +10,21 @@ CAN_CHOOSE = hasattr(os, "sched_getaffinity")  # on Linux
 
 
 def num_cores() -> int:
-    """Cores that this process may use, 1 or more."""
+    """The number of cores that this process may use, 1 or more."""
     return len(os.sched_getaffinity(0)) if CAN_CHOOSE else os.cpu_count() or 1
 
 
 def cores_of(index: int, count: int) -> list[int]:
-    """The cores of one of so many processes that run at the same time.
+    """The cores for one of `count` processes that run at the same time.
 
     Args:
-        index: of the process, 0 to `count - 1`.
-        count: how many there are.
+        index: index of the process, 0 to `count - 1`.
+        count: the number of processes.
 
     Returns:
-        Its part of the cores that this process may use, at least one; where there are
-        fewer cores than processes, some share one. Empty if cores cannot be chosen.
+        The process's part of the cores that this process may use, at least one core;
+        with fewer cores than processes, some processes share a core. Empty if cores
+        cannot be chosen.
     """
     if not CAN_CHOOSE:
         return []
@@ -35,10 +36,10 @@ def cores_of(index: int, count: int) -> list[int]:
 
 @contextlib.contextmanager
 def running_on(cores: Sequence[int]) -> Iterator[None]:
-    """A block in which this thread, and so what it starts, runs on these cores.
+    """Runs this thread, and processes that it starts, on these cores within a block.
 
     Args:
-        cores: their numbers; with none, it runs where it did.
+        cores: the cores' numbers; if empty, nothing changes.
     """
     if not cores:
         yield

@@ -1,4 +1,4 @@
-"""What ends a run early, and the one line each of it is told in."""
+"""The errors that end a run early, each printed as one line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Callable, Iterator, Mapping
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used.
+    """An option, a file or a folder that the user gave cannot be used.
 
-    The message is one line that says what was found, what is allowed and what to do.
+    The message is one line: what was found, what is allowed and what to do.
     """
 
-    status = 2  # which argparse uses for a bad command line
+    status = 2  # as argparse has for a bad command line
 
 
 class CannotWrite(UserError):
@@ -30,17 +30,17 @@ class Diverged(UserError):
 
 
 class LostWorker(UserError):
-    """Another worker has gone, or does not answer any more."""
+    """Another worker has ended, or no longer answers."""
 
-    status = 75  # EX_TEMPFAIL of sysexits.h: it may work when all are started again
+    status = 75  # EX_TEMPFAIL of sysexits.h: starting all workers again may help
 
 
 class Interrupted(Exception):
     """A signal ended the run.
 
     Args:
-        number: the signal's.
-        message: where the run stands, and how to go on with it.
+        number: the signal's number.
+        message: the step that the run has reached, and how to continue the run.
     """
 
     def __init__(self, number: int, message: str) -> None:
@@ -58,7 +58,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """The text with everything escaped that would not show, line ends included."""
+    """The text with all unprintable characters escaped, line ends included."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )
@@ -67,15 +67,15 @@ def one_line(text: str) -> str:
 def differences(
     there: Mapping[str, Any], here: Mapping[str, Any], place: str = "here"
 ) -> list[str]:
-    """What differs between two mappings, by name, in words.
+    """Describes the differences between two mappings.
 
     Args:
-        there: what was found.
-        here: what it should be.
-        place: where that is.
+        there: the values that were found.
+        here: the values that are expected.
+        place: the word for the place of the expected values.
 
     Returns:
-        A text "name is 1 there and 2 here" for each name with other values.
+        A text "name is 1 there and 2 here" for each name whose values differ.
     """
     return [
         f"{name} is {there.get(name, 'missing')} there and "
@@ -86,7 +86,7 @@ def differences(
 
 
 def tensorflow_reason(error: Exception) -> str:
-    """The operating system's words in an error of TensorFlow's, or its first line."""
+    """The operating system's message in a TensorFlow error, or the first line."""
     match = re.search(r"; ([^;\[\n]+)", str(error))
     return match.group(1) if match else str(error).splitlines()[0]
 
@@ -94,15 +94,15 @@ def tensorflow_reason(error: Exception) -> str:
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
     """Makes `main(argv)` end a script with an exit status instead of a traceback.
 
-    A `UserError` prints its line on stderr and gives its status, 2, 3 or 75. A signal
-    gives 128 and its number, as in the shell: 130 for Ctrl-C, 143 for SIGTERM; and a
-    reader that closed the pipe (`| head`) 141, as SIGPIPE would.
+    A `UserError` prints its line on stderr and returns its status, 2, 3 or 75. A signal
+    returns 128 plus its number, as in the shell: 130 for Ctrl-C, 143 for SIGTERM. A
+    reader that closed the pipe (`| head`) returns 141, as SIGPIPE would.
 
     Args:
         main: a function of the command line that returns an exit status.
 
     Returns:
-        The same function, which now returns a status in these cases too.
+        The function, which returns a status in these cases too.
     """
 
     @functools.wraps(main)
@@ -118,11 +118,11 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
         except Interrupted as interrupted:
             print(f"interrupted {one_line(str(interrupted))}", file=sys.stderr)
             return 128 + interrupted.number
-        except KeyboardInterrupt:  # before the training: nothing is there to be saved
+        except KeyboardInterrupt:  # before the training: nothing to save
             print("\ninterrupted", file=sys.stderr)
             return 130
-        except OSError as error:  # of stdout: what a run writes is a CannotWrite
-            # So that Python does not fail again when it flushes stdout at exit.
+        except OSError as error:  # of stdout; a run's files raise CannotWrite
+            # Python flushes stdout at exit, and must not fail again then.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 return 141
@@ -133,7 +133,7 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
 
 
 def _make_printable() -> None:
-    """Makes sure that whatever is printed can be: to nowhere, or in any encoding."""
+    """Lets any text be printed: to a closed stream, and in any encoding."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")
     if sys.stderr is None:

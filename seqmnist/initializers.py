@@ -1,6 +1,6 @@
-"""Initial values of a cell's variables, beside those of TF1.
+"""Initial values of a cell's variables that TF1 does not have.
 
-Each is an initializer as `tf.get_variable` takes it, with a `seed` that the graph sets;
+Each class is an initializer for `tf.get_variable`, with a `seed` that the graph sets;
 see `classifier.seeded_graph`.
 """
 
@@ -15,21 +15,21 @@ RECURRENT_INITS = ("glorot", "orthogonal", "identity")
 
 
 class Kernel:
-    """A cell's kernel, whose rows for the state have a start of their own.
+    """Initializes a cell's kernel, with a square matrix per gate for the state.
 
-    The rows for the inputs are Glorot-uniform, with the limit of the whole kernel, as
-    all of it is in TF1 (Glorot and Bengio, "Understanding the difficulty of training
-    deep feedforward neural networks", AISTATS 2010, equation 16). The rows for the
-    state are a square matrix for each gate:
+    The rows for the inputs are Glorot-uniform with the limit of the whole kernel, as in
+    TF1 (Glorot and Bengio, "Understanding the difficulty of training deep feedforward
+    neural networks", AISTATS 2010, equation 16). The rows for the state are a square
+    matrix for each gate:
 
-    -   "orthogonal": random with orthonormal rows, so that it keeps the length of what
-        it is multiplied with (Saxe, McClelland and Ganguli, arXiv:1312.6120);
+    -   "orthogonal": random with orthonormal rows, so a product with the matrix keeps
+        a vector's length (Saxe, McClelland and Ganguli, arXiv:1312.6120);
     -   "identity": ones on the diagonal (Le, Jaitly and Hinton, arXiv:1504.00941).
 
     Args:
-        num_units: of the cell.
+        num_units: units of the cell.
         recurrent_init: "orthogonal" or "identity".
-        seed: of the random numbers.
+        seed: seed of the random numbers.
     """
 
     def __init__(
@@ -42,12 +42,15 @@ class Kernel:
     def __call__(
         self, shape: Any, dtype: Any = None, partition_info: Any = None
     ) -> Any:
-        """Returns a tensor `[input_size + num_units, num_gates * num_units]`.
+        """Makes the initial kernel.
 
         Args:
-            shape: that shape.
-            dtype: a floating type; float32 unless told.
-            partition_info: not used; `tf.get_variable` may give it.
+            shape: `[input_size + num_units, num_gates * num_units]`.
+            dtype: a floating type; `None` for float32.
+            partition_info: ignored; `tf.get_variable` may pass it.
+
+        Returns:
+            A tensor of this shape and dtype.
         """
         dtype = dtype or tf.float32
         num_rows, num_columns = (int(size) for size in shape)
@@ -59,7 +62,7 @@ class Kernel:
         return tf.concat([of_inputs, tf.concat(gates, 1)], 0)
 
     def _square(self, gate, dtype):
-        """The rows for the state and the columns of one gate."""
+        """The square block of one gate: its columns, in the rows for the state."""
         shape = [self.num_units, self.num_units]
         if self.recurrent_init == "identity":
             return tf.eye(self.num_units, dtype=dtype)
@@ -68,23 +71,23 @@ class Kernel:
 
 
 class MemoryBias:
-    """Biases by which each unit keeps its state for another length of time.
+    """Initializes gate biases; the units keep their state for different times.
 
-    A unit whose gate keeps the share σ(b) of its state at each time step, b its bias,
-    forgets within some 1 / (1 - σ(b)) time steps.
+    A gate with bias b keeps the share σ(b) of a unit's state at each time step. The
+    unit forgets within about 1 / (1 - σ(b)) time steps.
 
-    -   "chrono": b = log(U[1, time_steps - 1]), so that those times are spread evenly
-        over the sequence (Tallec and Ollivier, arXiv:1804.11188, equation 16);
+    -   "chrono": b = log(U[1, time_steps - 1]), which spreads these times evenly over
+        the sequence (Tallec and Ollivier, arXiv:1804.11188, equation 16);
     -   "uniform": σ(b) = U[1 / num_units, 1 - 1 / num_units] (Gu et al.,
-        arXiv:1910.09890, "uniform gate initialization"); of a single unit 1/2.
+        arXiv:1910.09890, "uniform gate initialization"); 1/2 for a single unit.
 
     Args:
         bias_init: "chrono" or "uniform".
         time_steps: length of the sequences.
-        to_gates: takes b, float32 `[num_units]`; returns the biases of all gates, as
-            the cell orders them.
-        num_units: of the cell.
-        seed: of the random numbers.
+        num_units: units of the cell.
+        to_gates: takes b, float32 `[num_units]`; returns the biases of all gates, in
+            the cell's order.
+        seed: seed of the random numbers.
     """
 
     def __init__(
@@ -104,12 +107,15 @@ class MemoryBias:
     def __call__(
         self, shape: Any, dtype: Any = None, partition_info: Any = None
     ) -> Any:
-        """Returns a tensor of the biases of all gates, `[num_gates * num_units]`.
+        """Makes the initial biases of all gates.
 
         Args:
-            shape: that shape.
-            dtype: a floating type; float32 unless told.
-            partition_info: not used; `tf.get_variable` may give it.
+            shape: `[num_gates * num_units]`.
+            dtype: a floating type; `None` for float32.
+            partition_info: ignored; `tf.get_variable` may pass it.
+
+        Returns:
+            A tensor of this shape and dtype.
         """
         if self.bias_init == "chrono":
             lower, upper = 1.0, max(2.0, self.time_steps - 1.0)

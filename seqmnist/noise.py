@@ -1,4 +1,4 @@
-"""What is random in training, from the run's seed, the step and the image's place."""
+"""The random numbers of training, from seed, step and an image's place in the batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 
-# Of Threefry-2x32: by how many bits each round rotates, and a constant of the key.
+# Constants of Threefry-2x32: the rounds' rotations in bits, and the key's parity word.
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 NUM_ROUNDS = 20
 PARITY = 0x1BD11BDA
@@ -20,13 +20,13 @@ class Noise:
 
     An image's numbers follow from the run's seed, the step and the image's place in the
     whole batch. So a resumed run, several workers, a batch in parts and compiled steps
-    draw the numbers that plain steps of one process draw. TensorFlow's own random ops
-    would draw others: XLA and the plain kernels differ, even for the stateless ones.
+    draw the same numbers as plain steps of one process. TensorFlow's own random ops,
+    even the stateless ones, draw different numbers under XLA than in plain kernels.
 
     Args:
-        seed: of the run, 0 to 2**31 - 1.
+        seed: the run's seed, 0 to 2**31 - 1.
         step: integer scalar, updates done.
-        first: the place in the batch of the first image.
+        first: the first image's place in the batch.
     """
 
     def __init__(self, seed: int, step: Any, first: int = 0) -> None:
@@ -35,12 +35,13 @@ class Noise:
         self.first = first
 
     def uniform(self, like: Any, shape: Sequence[int], name: str) -> Any:
-        """Random numbers, different ones for each image.
+        """Random numbers, different for each image.
 
         Args:
-            like: a tensor `[num_images, ...]`, by which it is known how many images.
-            shape: of each image's numbers, at most 2**31 in the whole batch.
-            name: numbers of other names are independent of these.
+            like: a tensor `[num_images, ...]`, which gives the number of images.
+            shape: shape of each image's numbers; at most 2**31 numbers in the whole
+                batch.
+            name: different names give independent numbers.
 
         Returns:
             float32 `[num_images, *shape]`, uniform in [0, 1).
@@ -50,23 +51,23 @@ class Noise:
         counter = places[:, None] * per_image + tf.range(per_image)
         key = (self.seed ^ zlib.crc32(name.encode()), tf.cast(self.step, tf.int32))
         bits, _ = threefry(key, (counter, tf.zeros_like(counter)))
-        # 24 bits are what a float32 has below one.
+        # A float32 in [0, 1) holds 24 bits.
         numbers = tf.cast(_shift_right(bits, 8), tf.float32) * 2.0**-24
         return tf.reshape(numbers, [-1, *shape])
 
     def dropout(self, values: Any, rate: float, name: str = "dropout") -> Any:
-        """Sets values to zero at random, and enlarges the others in turn.
+        """Sets values to zero at random, and scales the others by 1 / (1 - rate).
 
         Source: Srivastava et al., "Dropout: a simple way to prevent neural networks
         from overfitting", JMLR 15, 2014; scaled in training, as in TF1.
 
         Args:
-            values: float32 `[num_images, ...]`, of static shape but for the first axis.
-            rate: the fraction that is set to zero, 0 to 1, less than 1.
+            values: float32 `[num_images, ...]`; all axes but the first are static.
+            rate: the fraction that is set to zero, in [0, 1).
             name: as for `uniform`.
 
         Returns:
-            float32 like the values.
+            float32 in the shape of the values.
         """
         random = self.uniform(values, values.shape.as_list()[1:], name)
         kept = tf.cast(random >= rate, values.dtype)
@@ -74,17 +75,17 @@ class Noise:
 
 
 def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
-    """64 random bits for each counter, by integer additions, rotations and xor alone.
+    """64 random bits per counter, from integer additions, rotations and xor only.
 
     Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2,
-    3", SC 2011, Threefry-2x32 with 20 rounds; JAX's generator.
+    3", SC 2011, Threefry-2x32 with 20 rounds. JAX uses the same generator.
 
     Args:
         key: two words, integers or int32 tensors.
-        counter: two int32 tensors of one shape.
+        counter: two int32 tensors of the same shape.
 
     Returns:
-        Two int32 tensors of that shape.
+        Two int32 tensors of the counters' shape.
     """
     keys = [_as_int32(word) for word in key]
     keys.append(_xor(_xor(*keys), _as_int32(PARITY)))
@@ -102,18 +103,18 @@ def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def _as_int32(word: Any) -> Any:
-    """The low 32 bits of a number as a tensor."""
+    """The low 32 bits of a number as an int32 tensor."""
     if isinstance(word, int):
         word = np.uint32(word & 0xFFFFFFFF).astype(np.int32)
     return tf.convert_to_tensor(word, tf.int32)
 
 
 def _xor(a: Any, b: Any) -> Any:
-    """Bits that differ."""
+    """The bits in which a and b differ."""
     return tf.bitwise.bitwise_xor(a, b)
 
 
 def _shift_right(bits: Any, count: int) -> Any:
-    """Shifts to the right; zeros come in, also for what int32 takes for negative."""
+    """Shifts to the right and fills with zeros, also where the int32 is negative."""
     mask = (1 << (32 - count)) - 1
     return tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, count), mask)

@@ -1,4 +1,4 @@
-"""How the weights change: schedule, clipping, Adam's update, running averages."""
+"""The update of the weights: schedule, clipping, Adam's step, running averages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SCHEDULES = ("constant", "exponential", "cosine")
 
 
 class Step(NamedTuple):
-    """An update in the graph. What it tells is as it was before the update.
+    """An update in the graph. The scalars have their values from before the update.
 
     Attributes:
-        train_op: does the update.
-        learning_rate: float32 scalar, that of the update.
+        train_op: the op that does the update.
+        learning_rate: float32 scalar, the learning rate of the update.
         gradient_norm: float32 scalar, Euclidean norm of all gradients together, before
-            they are clipped.
+            clipping.
     """
 
     train_op: Any
@@ -30,25 +30,29 @@ class Step(NamedTuple):
 
 
 class Optimizer:
-    """All that happens to the weights in an update, made from the gradients.
+    """Builds the update of the weights from the gradients.
 
-    In this order: the learning rate follows its schedule; the gradients are clipped,
-    all multiplied by min(1, `max_grad_norm` / their norm together) (Pascanu, Mikolov
-    and Bengio, arXiv:1211.5063, algorithm 1); kernels W lose learning rate ·
-    `weight_decay` · W, and biases do not (Loshchilov and Hutter, arXiv:1711.05101,
-    algorithm 2, whose λ is `learning_rate` · `weight_decay`, as in PyTorch's AdamW);
-    TF1's optimizer applies the gradients; the running average of the weights moves.
+    An update has five parts, in this order:
+
+    -   the learning rate follows its schedule;
+    -   clipping multiplies all gradients by min(1, `max_grad_norm` / their norm
+        together) (Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1);
+    -   kernels W lose learning rate · `weight_decay` · W, and biases do not (Loshchilov
+        and Hutter, arXiv:1711.05101, algorithm 2, whose λ is `learning_rate` ·
+        `weight_decay`, as in PyTorch's AdamW);
+    -   TF1's optimizer applies the gradients;
+    -   the running average of the weights moves.
 
     Args:
-        config: with `max_grad_norm`, a number or `None`, `weight_decay`, and the
-            schedule; see `scheduled_learning_rate`.
+        config: a configuration with `max_grad_norm`, a number or `None`,
+            `weight_decay`, and the schedule; see `scheduled_learning_rate`.
         make: takes a callable that returns the learning rate, float32 scalar; returns a
             `tf.train.Optimizer`.
-        average: of the weights, or `None`.
+        average: the running average of the weights, or `None`.
 
     Attributes:
         global_step: the variable that counts the updates.
-        weights: the variables that are trained; known after `minimize`.
+        weights: the trained variables; set by `minimize`.
     """
 
     def __init__(
@@ -65,12 +69,12 @@ class Optimizer:
         self._optimizer = make(lambda: self._learning_rate)
 
     def minimize(self, loss: Any, before: Sequence[Any] = ()) -> tuple[Step, list[Any]]:
-        """Makes the update that follows from a loss.
+        """Makes the update that reduces a loss.
 
         Args:
-            loss: float32 scalar, of all trainable variables of the graph. Those it does
-                not depend on are not trained. It is computed before the update.
-            before: tensors that are computed before the update, too.
+            loss: float32 scalar, computed before the update. The update trains the
+                trainable variables that the loss depends on.
+            before: further tensors that are computed before the update.
 
         Returns:
             The `Step`, and the gradients in the order of `weights`.
@@ -91,12 +95,12 @@ class Optimizer:
         return self.apply(gradients, [loss, *before]), gradients
 
     def apply(self, gradients: Sequence[Any], before: Sequence[Any] = ()) -> Step:
-        """Makes the update that follows from gradients.
+        """Makes the update from gradients.
 
         Args:
             gradients: dense tensors, in the order of `weights`.
-            before: tensors that are computed before the update. In a plain graph,
-                others that read a variable may see it before or after.
+            before: tensors that are computed before the update. In a plain graph, any
+                other tensor may read a variable before or after the update.
 
         Returns:
             The `Step`.
@@ -126,7 +130,7 @@ class Optimizer:
 def scheduled_learning_rate(config: Namespace, global_step: Any) -> Any:
     """The learning rate of the next step.
 
-    With s steps done, it is the product of `learning_rate`, of min(1, (s + 1) /
+    After s steps it is the product of `learning_rate`, of min(1, (s + 1) /
     `warmup_steps`) (Goyal et al., arXiv:1706.02677, section 2.2) and of
 
     -   "constant": 1;
@@ -135,7 +139,7 @@ def scheduled_learning_rate(config: Namespace, global_step: Any) -> Any:
         Hutter, arXiv:1608.03983, equation 5, without restarts).
 
     Args:
-        config: with the values named above, and `schedule`.
+        config: a configuration with the values named above, and `schedule`.
         global_step: int64 scalar, steps done.
 
     Returns:
@@ -158,25 +162,25 @@ def scheduled_learning_rate(config: Namespace, global_step: Any) -> Any:
 
 
 class WeightAverage:
-    """A running average of the weights, which is what is evaluated.
+    """A running average of the weights; evaluations use it in place of the weights.
 
         average = d · average + (1 - d) · weight,  d = min(decay, (1 + s) / (10 + s))
 
-    after each update, s the updates before it. So it forgets the beginning soon, as
-    TF1's `ExponentialMovingAverage` does, whose names the variables have. (That class
-    leaves open, for the variables of TensorFlow 1, whether it reads them before or
-    after an update.)
+    after each update, where s counts the updates before it. The small d at first lets
+    the average forget the beginning soon. Formula and variable names are those of TF1's
+    `ExponentialMovingAverage`; that class does not define whether it reads TensorFlow
+    1's variables before or after an update.
 
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by
-    averaging", SIAM Journal on Control and Optimization 30, 1992, whose average is over
-    all steps alike; this one forgets the first ones.
+    averaging", SIAM Journal on Control and Optimization 30, 1992. Their average weights
+    all steps equally; this one forgets the first steps.
 
     Args:
-        decay: 0 to 1.
+        decay: a number from 0 to 1.
         weights: the `tf.Variable`s to average.
 
     Attributes:
-        variables: the averages, in the order of the weights.
+        variables: the variables of the averages, in the order of the weights.
     """
 
     def __init__(self, decay: float, weights: Sequence[Any]) -> None:
@@ -198,7 +202,7 @@ class WeightAverage:
             return tf.minimum(self.decay, (1 + step) / (10 + step))
 
     def update(self, decay: Any) -> Any:
-        """The op that moves the averages towards what the weights are when it runs."""
+        """The op that moves the averages towards the weights at the time it runs."""
         with tf.name_scope("average"):
             assignments = [
                 tf.assign(
@@ -214,7 +218,7 @@ def average_weights(config: Namespace) -> WeightAverage | None:
     """The `WeightAverage` of all trainable variables in the graph.
 
     Args:
-        config: with `ema_decay`.
+        config: a configuration with `ema_decay`.
 
     Returns:
         The average; `None` if `ema_decay` is zero.
@@ -225,10 +229,11 @@ def average_weights(config: Namespace) -> WeightAverage | None:
 
 
 def _clip(gradients, max_norm):
-    """Gradients with a norm of `max_norm` at most, and the norm they had.
+    """Clips the gradients to a norm of `max_norm`; returns them and their norm before.
 
-    Over 784 time steps gradients explode by many orders of magnitude, and the square of
-    1e20 is no float32 any more: they are divided by the largest entry before.
+    Over 784 time steps gradients may grow by many orders of magnitude, and float32
+    cannot hold the square of 1e20. So the norm is computed from the gradients divided
+    by their largest entry.
     """
     largest = tf.reduce_max([tf.reduce_max(tf.abs(g)) for g in gradients])
     scale = tf.maximum(largest, 1.0)
@@ -238,7 +243,7 @@ def _clip(gradients, max_norm):
 
 
 def _decay(weights, learning_rate, weight_decay):
-    """The op by which kernels lose a part of themselves, if they are to."""
+    """The op of the weight decay: it shrinks the kernels; no op without decay."""
     if not weight_decay:
         return tf.no_op()
     kept = 1 - learning_rate * weight_decay
@@ -248,11 +253,11 @@ def _decay(weights, learning_rate, weight_decay):
 
 @contextlib.contextmanager
 def averaged_weights(average: WeightAverage | None, session: Any) -> Iterator[None]:
-    """Within it, the weights in a session are their averages.
+    """Replaces the weights in a session by their averages, within a block.
 
     Args:
-        average: of the weights; with `None`, they are what they were.
-        session: with its variables.
+        average: the averages; with `None`, the weights stay as they are.
+        session: a session with the variables.
     """
     if average is None:
         yield

@@ -1,4 +1,4 @@
-"""The project's folders, what must be a folder, and how a path is shown."""
+"""The project's folders, the check of a folder, and the printed form of a path."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LOG_DIR = PROJECT_DIR / "logs"
 
 
 def check_folder(path: str | os.PathLike[str], advice: str) -> None:
-    """Checks that a folder is there and may be read.
+    """Checks that a folder exists and can be read.
 
     Args:
         path: the folder.
-        advice: what to give instead, the end of the error's line.
+        advice: what to give instead; the end of the error's line.
 
     Raises:
-        UserError: it cannot be read, or is no folder.
+        UserError: the path cannot be read, or is not a folder.
     """
     try:
         os.listdir(path)
@@ -31,6 +31,6 @@ def check_folder(path: str | os.PathLike[str], advice: str) -> None:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as a person would type it: relative to the working folder if below it."""
+    """The printed form of a path: relative if it is below the working folder."""
     relative = os.path.relpath(path)
     return os.fspath(path) if relative.startswith(os.pardir) else relative

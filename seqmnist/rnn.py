@@ -3,7 +3,7 @@
 from seqmnist import tf1 as tf
 from seqmnist.cells import StackedCell
 
-# The collection that says of each compiled recurrence why it is no fast one, or "".
+# A graph collection: for each compiled recurrence, why it is not fast, or "".
 OBSTACLES = "recurrence_obstacles"
 
 
@@ -20,24 +20,25 @@ def dynamic_rnn(
 ):
     """Unrolls a cell over sequences, as `tf.nn.dynamic_rnn` does.
 
-    Arguments, results, errors and variables are those of `tf.nn.dynamic_rnn`, which is
-    what runs in most places. Where XLA compiles the graph, within
-    `tf.function(..., jit_compile=True)`, and all shapes are static, a cell of cells.py
-    or a stack of them is unrolled by fast/recurrence.py instead: with gradients derived
-    by hand, several times as fast. Those are with respect to weights, inputs and
-    initial state, of all outputs and of the final state. What is not asked for is not
-    computed: neither outputs that nobody reads, nor a gradient, nor what is kept for
-    it. What is kept lives in local variables: run `tf.local_variables_initializer()`.
+    Arguments, results, errors and variables are those of `tf.nn.dynamic_rnn`. This
+    function calls `tf.nn.dynamic_rnn`, except on the fast path: where XLA compiles the
+    graph, within `tf.function(..., jit_compile=True)`, and all shapes are static,
+    fast/recurrence.py unrolls a cell of cells.py or a stack of such cells. The fast
+    path has gradients derived by hand and is several times as fast. All outputs and the
+    final state are differentiable with respect to weights, inputs and initial state.
+    Outputs, gradients and the history for them are computed only where they are used.
+    The history is in local variables: run `tf.local_variables_initializer()`.
 
     Args:
-        cell: a cell of cells.py, or any that keeps to TF1's RNNCell protocol.
+        cell: a cell of cells.py, or any cell with TF1's RNNCell protocol.
         inputs: `[batch_size, time_steps, input_size]`, float.
-        sequence_length: int `[batch_size]`, time steps of each sequence; outputs after
-            them are zero, and the state stays. `None` for all. Not on the fast path.
+        sequence_length: int `[batch_size]`, the length of each sequence in time steps;
+            later outputs are zero, and the state stays. `None` for the full length. Not
+            on the fast path.
         initial_state: in the structure of `cell.state_size`; `None` for zeros.
-        dtype: of the zeros; not needed with an `initial_state`.
-        parallel_iterations, swap_memory: as for `tf.while_loop`, whose results they do
-            not change; the fast path has no use for them.
+        dtype: dtype of the initial zeros; not needed with an `initial_state`.
+        parallel_iterations, swap_memory: as for `tf.while_loop`; they do not change
+            the results, and the fast path ignores them.
         time_major: whether inputs and outputs are `[time_steps, batch_size, ...]`.
         scope: the variable scope of the cell's variables; `None` for "rnn".
 
@@ -71,10 +72,10 @@ def dynamic_rnn(
 
 
 def slow_recurrences():
-    """Why recurrences in the function that is being built are no fast ones.
+    """Why some recurrences in the function that is being built are not fast.
 
     Returns:
-        A list of reasons; empty if all are fast, or if there are none.
+        A list of reasons; empty if all recurrences are fast, or if there is none.
     """
     return list(filter(None, tf.get_collection(OBSTACLES)))
 
@@ -83,14 +84,14 @@ def _is_compiled():
     """Whether XLA compiles the graph that is being built."""
     if int(tf.VERSION.split(".")[0]) < 2:
         return False
-    # The question that TensorFlow itself asks, as its loops differ by it too.
+    # TensorFlow itself uses this test when it builds a loop.
     from tensorflow.python.ops import control_flow_util
 
     return control_flow_util.GraphOrParentsInXlaContext(tf.get_default_graph())
 
 
 def _obstacle(cell, inputs, sequence_length, initial_state, dtype):
-    """Why there is no fast path, or ""."""
+    """Why the fast path cannot be used, or ""."""
     from seqmnist.fast.equations import EQUATIONS
 
     cells = cell.cells if type(cell) is StackedCell else [cell]
@@ -104,7 +105,7 @@ def _obstacle(cell, inputs, sequence_length, initial_state, dtype):
     if not inputs.shape.is_fully_defined():
         return f"inputs of shape {inputs.shape} have no fast path"
     if not _are_right(cell, inputs, initial_state, dtype):
-        return "wrong arguments have no fast path"  # tf.nn.dynamic_rnn says which
+        return "wrong arguments have no fast path"  # tf.nn.dynamic_rnn names them
     with tf.init_scope():
         if tf.executing_eagerly():
             return "functions called eagerly have no fast path"
@@ -125,7 +126,7 @@ def _are_right(cell, inputs, initial_state, dtype):
 
 
 def _read_fast(cell, inputs, initial_state, time_major):
-    """Unrolls a cell, or one after the other those of a stack."""
+    """Unrolls a cell, or the cells of a stack one after the other."""
     from seqmnist.fast.recurrence import recur
 
     if time_major:
@@ -148,9 +149,9 @@ def _read_fast(cell, inputs, initial_state, time_major):
 
 
 def _value(weight):
-    """The value of a variable, or of what a custom getter gave in its place.
+    """The value of a variable, or of the tensor that a custom getter returned.
 
-    `tf.nn.dynamic_rnn` lets variables that it makes be cached, and a cached value is
-    the one from before the function is called.
+    `tf.nn.dynamic_rnn` may cache the variables that it makes, and a cached value dates
+    from before the function is called.
     """
     return weight.read_value() if hasattr(weight, "read_value") else weight

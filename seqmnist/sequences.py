@@ -1,9 +1,10 @@
 """The shared reshaping helper: an image as a sequence of rows or of single pixels.
 
 A 28 x 28 image is read from the top left corner in reading order (C order), either as
-28 time steps of 28 pixels or as 784 time steps of one. In the permuted task the pixels
-change places first, those of all images in the same way, so that what belongs together
-is far apart in time (Le, Jaitly and Hinton, arXiv:1504.00941, section 4.2).
+28 time steps of 28 pixels or as 784 time steps of 1 pixel. In the permuted task, one
+fixed permutation of the pixels is applied to every image first, which places
+neighbouring pixels far apart in time (Le, Jaitly and Hinton, arXiv:1504.00941, section
+4.2).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class View(NamedTuple):
     """A way to read an image as a sequence.
 
     Attributes:
-        name: what `--view` calls it.
+        name: the value of `--view`.
         time_steps: the number of positions in the sequence.
         input_size: the number of pixels read at each position.
     """
@@ -44,11 +45,11 @@ def permutation(seed: int) -> np.ndarray:
     """The order in which the permuted task reads the pixels.
 
     Args:
-        seed: of NumPy's legacy generator, 0 to 2**31 - 1.
+        seed: seed of NumPy's legacy generator, 0 to 2**31 - 1.
 
     Returns:
-        int64 `[784]`: the place in the image, in reading order, of the pixel that is
-        read as the first, the second and so on.
+        int64 `[784]`: entry i is the place in the image, in reading order, of the pixel
+        that is read at time step i.
     """
     return np.random.RandomState(seed).permutation(mnist.IMAGE_SIZE**2)
 
@@ -59,10 +60,10 @@ def as_sequences(images: Any, view: View, permute: int | None = None) -> Any:
     Args:
         images: tensor `[batch_size, 28, 28]`, any dtype.
         view: one of `VIEWS`.
-        permute: the seed of a `permutation` of the pixels, or `None` for none.
+        permute: the seed of a `permutation` of the pixels; `None` for reading order.
 
     Returns:
-        The same values and dtype as a tensor `[batch_size, time_steps, input_size]`.
+        A tensor `[batch_size, time_steps, input_size]` with the same values and dtype.
 
     Raises:
         ValueError: `images` is not `[batch_size, 28, 28]`.

@@ -2,13 +2,13 @@
 
     from seqmnist import tf1 as tf
 
-stands for `import tensorflow.compat.v1 as tf`. The difference: TensorFlow takes seconds
-to import, so that happens at the first `tf.something`, when options and data have been
-checked; and what it says about itself on the way is held back (oneDNN, CPU features,
-missing CUDA, deprecations), while other warnings and errors pass.
+stands for `import tensorflow.compat.v1 as tf`, with two differences. TensorFlow takes
+seconds to import, so the import happens at the first `tf.something`, after options and
+data have been checked. TensorFlow's notices at start-up (oneDNN, CPU features, missing
+CUDA, deprecations) are dropped, while other warnings and errors are printed.
 
-Every graph here is built inside an explicit `tf.Graph()`, so TensorFlow 2's eager mode
-is never met and nothing global has to be switched off.
+This project builds every graph inside an explicit `tf.Graph()`, where TensorFlow 2's
+eager mode does not apply. So no global switch has to be set.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from logging import getLogger
 
 from seqmnist.errors import UserError
 
-# What TensorFlow 1.15 and 2.21 say on stderr at start-up on a machine without a GPU,
-# found by running both. Some of it precedes TF_CPP_MIN_LOG_LEVEL, and the variable that
-# silences oneDNN's notice does so by computing in another way. Told by where it comes
-# from, as the words are others on other processors.
+# Lines of TensorFlow 1.15 and 2.21 on stderr at start-up on a machine without a GPU,
+# found by running both. TF_CPP_MIN_LOG_LEVEL does not silence all of them, and the
+# variable that silences oneDNN's notice also changes the computation. The patterns
+# match a line's source, since the words differ between processors.
 START_UP_NOTICES = re.compile(
     r"All log messages before absl::InitializeLog"
     r"|oneDNN custom operations are on"
@@ -38,15 +38,15 @@ START_UP_NOTICES = re.compile(
     r"|FutureWarning: Passing \(type, 1\) or '1type'"
     r"|np_resource = np\.dtype|_np_q?u?int\d+ = np\.dtype"
 )
-# Anything else that is information, as 2.21 and 1.15 write it.
+# Any other line of level "information", in the formats of 2.21 and 1.15.
 INFORMATION = re.compile(r"^(I\d{4} \d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: I )")
 
-# Bytes; far more than is written. Memory is only taken for what is.
+# Bytes, far more than is ever written; memory is used only for the bytes read.
 CHUNK_SIZE = 1 << 24
 
 
 def __getattr__(name):
-    """Looks `name` up in TensorFlow (PEP 562), which is imported the first time."""
+    """Looks `name` up in TensorFlow (PEP 562); the first call imports TensorFlow."""
     if name.startswith("__"):  # asked for by importlib, inspect and friends
         raise AttributeError(name)
     value = getattr(_tensorflow(), name)
@@ -58,7 +58,7 @@ def _tensorflow():
     """The module `tensorflow.compat.v1`."""
     name = "tensorflow.compat.v1"
     if name not in sys.modules:
-        # Level 1 keeps the C++ side's warnings and errors, not its information.
+        # Level 1 prints the C++ side's warnings and errors, but no information.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         getLogger("tensorflow").addFilter(_is_no_deprecation)
         try:
@@ -75,12 +75,12 @@ def _tensorflow():
 
 
 def _is_no_deprecation(record):
-    """Drops "... is deprecated and will be removed", said of most of TF1's names."""
+    """Drops "... is deprecated and will be removed", as most of TF1's names print."""
     return "is deprecated and will be removed" not in record.getMessage()
 
 
 def _is_no_notice(line):
-    """Whether a line at start-up is news; information is, if the user asks for it."""
+    """Whether to print a line of start-up; level 0 asks for information lines too."""
     if START_UP_NOTICES.search(line):
         return False
     is_asked_for = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
@@ -92,16 +92,16 @@ def _import_quietly(name):
     with _interrupts_held_back(), stderr_held_back(_is_no_notice):
         with _keras_left_out():
             tensorflow = importlib.import_module(name)
-        # Would otherwise report a missing CUDA driver at the first Session.
+        # Without this call, the first Session would report a missing CUDA driver.
         tensorflow.config.experimental.list_physical_devices("GPU")
 
 
 @contextlib.contextmanager
 def _keras_left_out():
-    """Saves the second in which TensorFlow imports Keras, which is not used here.
+    """Keeps TensorFlow from importing Keras, which takes a second and is not used.
 
-    TensorFlow does so at once, unless it is to use the older tf_keras in its place and
-    that is not installed. `tf.keras` is there as ever for those who ask for it later.
+    TensorFlow imports Keras at once, unless TF_USE_LEGACY_KERAS asks for the older
+    tf_keras and tf_keras is not installed. `tf.keras` can still be used later.
     """
     variable = "TF_USE_LEGACY_KERAS"
     if variable in os.environ or importlib.util.find_spec("tf_keras"):
@@ -116,20 +116,20 @@ def _keras_left_out():
 
 @contextlib.contextmanager
 def stderr_held_back(is_wanted):
-    """Holds back what is written to stderr, by TensorFlow's C++ side too.
+    """Holds back text written to stderr within a block, by TensorFlow's C++ side too.
 
-    It is kept in memory, as a disk may be full. Blocks may be nested. To a child that
-    outlives the block, its stderr is then a pipe that nobody reads.
+    The text is kept in memory, as a disk may be full. Blocks may be nested. A child
+    process that outlives the block is left with a stderr that nobody reads.
 
     Args:
-        is_wanted: takes a line; says, at the end, whether to print it after all.
+        is_wanted: takes a line; returns whether to print the line after the block.
     """
     captured: list[bytes] = []
     try:
         with _stderr_read_into(captured):
             yield
     finally:
-        # As bytes, which have no other ends of lines than a terminal has.
+        # Split as bytes: `str.splitlines` would split at more characters.
         for line in b"".join(captured).splitlines(True):
             text = line.decode(errors="replace")
             if is_wanted(text):
@@ -140,7 +140,7 @@ def stderr_held_back(is_wanted):
 
 @contextlib.contextmanager
 def _stderr_read_into(captured):
-    """Appends to a list of bytes what is written to stderr; to nothing if closed."""
+    """Appends all bytes written to stderr to a list; none if stderr is closed."""
     if sys.stderr is None or not _is_open(2):
         yield
         return
@@ -148,7 +148,7 @@ def _stderr_read_into(captured):
         sys.stderr.flush()
         stderr = os.dup(2)
         stack.callback(os.close, stderr)
-        # Not a pipe: a socket can be shut down, even if a child has it too.
+        # A socket, not a pipe: it can be shut down even if a child holds it too.
         reader, writer = map(stack.enter_context, socket.socketpair())
         thread = threading.Thread(target=_read, args=[reader, captured], daemon=True)
         thread.start()
@@ -165,10 +165,11 @@ def _stderr_read_into(captured):
 
 
 def _read(reader, captured):
-    """Appends what comes out of a socket to a list, until the socket is shut down.
+    """Appends the bytes from a socket to a list, until the socket is shut down.
 
-    C++ code may hold Python's lock while it writes more than the socket holds. So the
-    system is told to wait for a whole chunk: it takes what comes by itself.
+    C++ code may hold Python's lock while it writes more bytes than the socket can
+    buffer. So one call waits for a whole chunk: the operating system then empties the
+    socket without Python.
     """
     while True:
         chunk = reader.recv(CHUNK_SIZE, socket.MSG_WAITALL)
@@ -188,10 +189,10 @@ def _is_open(descriptor):
 
 @contextlib.contextmanager
 def _interrupts_held_back():
-    """Lets a Ctrl-C wait for the end of the block.
+    """Delays a Ctrl-C until the end of the block.
 
-    TensorFlow imports some of its parts within an `except:` of all exceptions, where a
-    KeyboardInterrupt would be lost.
+    TensorFlow imports some of its modules within a bare `except:`, which would swallow
+    a KeyboardInterrupt.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is interrupted, and may set handlers

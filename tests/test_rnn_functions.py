@@ -444,7 +444,7 @@ def test_wrong_cells_and_arguments_are_refused(of):
 
 
 def test_an_activation_in_the_names_place_is_refused():
-    with pytest.raises(TypeError, match="there is no `activation`, which is tanh"):
+    with pytest.raises(TypeError, match="tanh, without an argument `activation`"):
         cells.GRUCell(NUM_UNITS, tf.nn.relu)
 
 

@@ -1,4 +1,4 @@
-"""The command line: options, presets, types of values, and what --resume reads again.
+"""The command line: options, presets, types of values, and the options of --resume.
 
-What an option does is where its value is read; docs/architecture.md has an example.
+An option takes effect where its value is read; docs/architecture.md has an example.
 """

@@ -1,7 +1,7 @@
-"""The scripts' options: one record each, from which everything else is derived.
+"""The scripts' options: one record each; parser, checks and columns derive from it.
 
 An option is `--batch-size` on the shell, and `batch_size` in Python and in config.json.
-A new option needs a record here, and the line that reads its value.
+A new option needs a record here, and a line of code that reads its value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from seqmnist.optimizer import SCHEDULES
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
 from seqmnist.sequences import PERMUTATION_SEED, VIEWS
 
-MAX_SEED = 2**31 - 1  # the largest that both NumPy and TensorFlow take
+MAX_SEED = 2**31 - 1  # the largest seed that both NumPy and TensorFlow take
 OF_SCRIPT = "the script or its presets have to say"
 
 PRESET_HELP = "a named set of values; options given with it win"
@@ -38,22 +38,23 @@ class Option(NamedTuple):
     """An option.
 
     Attributes:
-        name: in Python and in config.json.
-        help: what it does, its unit and its range.
-        default: its value where neither script nor preset has one, or `OF_SCRIPT`.
-        type: the text's value; see types.py.
-        metavar: stands for the value in the help text.
-        choices: the values that are allowed, in place of a type.
+        name: the name in Python and in config.json.
+        help: effect, unit and range, for the help text.
+        default: the value if neither script nor preset has one, or `OF_SCRIPT`.
+        type: converts the text to the value; see types.py.
+        metavar: the placeholder of the value in the help text.
+        choices: the allowed values, in place of a type.
         nargs, const: as for `argparse`.
-        is_flag: whether it has no value and is true if given.
+        is_flag: whether the option has no value and is true if given.
         is_number: whether the value is a number or `None`, for TensorBoard's HPARAMS.
-        is_path: whether the value is recorded as an absolute path.
+        is_path: whether config.json records the value as an absolute path.
         is_rare: whether a script has the option only if its own defaults name it.
-        may_change: whether --resume takes another value: it changes none of a run's
-            numbers. Data are compared by their contents.
-        says_where: whether it says where a run is, not what the run is.
-        chief_only: whether only the chief's value matters to a run of several workers.
-        shapes_weights: whether a checkpoint's variables show the value.
+        may_change: whether --resume takes another value, since no number of the run
+            depends on it. Data are compared by their contents.
+        says_where: whether the option gives a run's place, not a property of the run.
+        chief_only: whether only the chief's value matters in a run of several workers.
+        shapes_weights: whether names or shapes of a checkpoint's variables depend on
+            the value.
     """
 
     name: str
@@ -75,12 +76,12 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The option as it is typed."""
+        """The option in the form of the command line."""
         return flag(self.name)
 
     @property
     def decides(self) -> bool:
-        """Whether a run's numbers depend on it."""
+        """Whether a run's numbers depend on the option."""
         return not (self.may_change or self.says_where)
 
 
@@ -446,19 +447,19 @@ OPTIONS: dict[str, list[Option]] = {
 BY_NAME = {option.name: option for group in OPTIONS.values() for option in group}
 DEFAULTS = {o.name: o.default for o in BY_NAME.values() if o.default != OF_SCRIPT}
 
-# What distinguishes one run from another: its columns in compare.py and HPARAMS.
+# The options that distinguish runs: the columns in compare.py and HPARAMS.
 DISTINGUISHING = [o.name for o in BY_NAME.values() if not o.says_where]
 NUMBERS = {o.name for o in BY_NAME.values() if o.is_number}
 MAY_CHANGE = {o.name for o in BY_NAME.values() if o.may_change}
 
 
 def flag(name: str) -> str:
-    """An option as it is typed."""
+    """An option in the form of the command line."""
     return "--" + name.replace("_", "-")
 
 
 def recorded(config: Namespace) -> dict[str, Any]:
-    """A configuration as config.json keeps it, independent of the current folder."""
+    """A configuration in the form of config.json, with absolute paths."""
     values = {name: v for name, v in vars(config).items() if name != "resume"}
     for name, value in values.items():
         if value and name in BY_NAME and BY_NAME[name].is_path:
@@ -467,16 +468,16 @@ def recorded(config: Namespace) -> dict[str, Any]:
 
 
 def deciding(config: Namespace) -> dict[str, Any]:
-    """The options that decide a run's numbers, but for those that shape its weights."""
+    """The options that decide a run's numbers, without those that shape its weights."""
     values = recorded(config)
     names = [o.name for o in BY_NAME.values() if o.decides and not o.shapes_weights]
     return {name: values[name] for name in ("preset", *names) if name in values}
 
 
 def shared(config: Namespace) -> dict[str, Any]:
-    """The options that all workers must have alike, as they are typed.
+    """The options that all workers must share, by their form on the command line.
 
-    Weights are the chief's, wherever it has them from, and so is all that is written.
+    Options for the starting weights and for a run's files matter to the chief only.
     """
     values = recorded(config)
     options = [o for o in BY_NAME.values() if o.decides and not o.chief_only]
@@ -485,7 +486,7 @@ def shared(config: Namespace) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """A value as it is typed."""
+    """A value in the form of the command line."""
     if value is None:
         return "none"
     if isinstance(value, list):

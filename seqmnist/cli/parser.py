@@ -1,4 +1,4 @@
-"""The scripts' command line: presets, one-line errors, options that exclude another.
+"""The scripts' command line: presets, one-line errors, options that exclude others.
 
 An option's value is the one on the command line, else the preset's, else the script's
 default, else the one in options.py.
@@ -32,20 +32,24 @@ class OneLineParser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line, with the nearest option's name.
 
     Attributes:
-        source: what the arguments come from if not from the command line, or "".
+        source: the beginning of an error's line, if the arguments are not from the
+            command line, else "".
     """
 
     source = ""
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
-        """As argparse's, which takes `--option=--` for an empty list."""
+        """Parses as argparse does, but refuses `--option=--`.
+
+        argparse would take `--option=--` for an empty list.
+        """
         for word in sys.argv[1:] if args is None else args:
             if word.startswith("--") and word.endswith("=--"):
                 self.error(f"argument {word[:-3]}: found '--'; expected a value")
         return super().parse_known_args(args, namespace)
 
     def parse_from(self, source: str, words: Sequence[str]) -> dict[str, Any]:
-        """Parses words that come from this source."""
+        """Parses words from a source other than the command line."""
         self.source, before = source, self.source
         found = vars(self.parse_args(words))
         self.source = before
@@ -74,12 +78,12 @@ def make_parser(
 ) -> OneLineParser:
     """Builds a script's parser.
 
-    What is not given on the command line is left out of the result, so that presets can
-    be told from it.
+    The parser's result has only the options on the command line, so that `parse` can
+    fill in the preset's values.
 
     Args:
         script: the script's name without `.py`.
-        description: what the script does.
+        description: the description of the script in the help text.
         defaults: the script's own defaults.
         presets: the presets' names and values; the first is the default.
 
@@ -130,7 +134,7 @@ def _add_option(group: Any, option: Option, default: Any) -> None:
 
 
 def _values(defaults: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of each option that a script has, with one of its presets."""
+    """The value of each of a script's options, with one of the presets."""
     general = {n: v for n, v in DEFAULTS.items() if not BY_NAME[n].is_rare}
     return {**general, **defaults, **preset}
 
@@ -148,21 +152,22 @@ def parse(
     Args:
         argv: the arguments; `None` for those of the process.
         script: the script's name without `.py`.
-        description: what the script does, its docstring.
+        description: the script's docstring, for the help text.
         defaults: the script's own defaults.
         presets: the presets' names and values; the first is the default.
-        source: what an error's line begins with, if it is not the command line.
+        source: the beginning of an error's line, if the arguments are not from the
+            command line.
 
     Returns:
         The configuration: `script`, `command`, `preset` and every option by name. One
-        of `epochs` and `steps` is `None`. With `--resume`, it is the run's own, but for
-        what may change.
+        of `epochs` and `steps` is `None`. With `--resume`, the values are the run's
+        own, except options that may change.
 
     Raises:
         UserError: the run to resume has no readable configuration, is another script's,
             or was started with other options than those given.
-        SystemExit: with status 2 and one line on stderr, an option is unknown or has a
-            value that is not allowed; with status 0, help was asked for.
+        SystemExit: with status 2 and one line on stderr if an option is unknown or has
+            a value that is not allowed; with status 0 after the help text.
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = make_parser(script, description or "", defaults, presets)
@@ -180,7 +185,7 @@ def parse(
         values.update(epochs=None, steps=None)
     schedule = values["schedule"]
     values.update(given)
-    # A preset's decay steps are of its own schedule.
+    # A preset's decay steps apply to the preset's own schedule only.
     told = {**presets[preset], **given} if values["schedule"] == schedule else given
     if values["schedule"] == "cosine" and "decay_steps" not in told:
         values["decay_steps"] = ALL
@@ -192,7 +197,7 @@ def parse(
 def _check_combinations(
     parser: argparse.ArgumentParser, given: Mapping[str, Any], values: Mapping[str, Any]
 ) -> None:
-    """Refuses options that would do nothing beside the others."""
+    """Refuses options without effect in combination with the others."""
     for name, schedules in (
         ("decay_rate", ["exponential"]),
         ("decay_steps", ["exponential", "cosine"]),

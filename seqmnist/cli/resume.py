@@ -1,4 +1,4 @@
-"""The options of a run that is resumed: read from its config.json, and compared."""
+"""The options of a resumed run: read from config.json, and compared with given ones."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ def recorded_options(
     folder: str,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Reads the options in a run's config.json, and checks them as if they were typed.
+    """Reads the options in a run's config.json, and checks them like typed options.
 
-    A run that is older than an option has the option's default.
+    An option that is missing in config.json, since the run is older, has its default.
 
     Args:
-        parse: takes what an error's line begins with, and words of a command line;
-            returns their values.
-        script: the script that resumes.
-        folder: the run's.
+        parse: takes the beginning of an error's line, and words of a command line;
+            returns the words' values.
+        script: the script that resumes the run.
+        folder: the run's folder.
         values: the script's options and their defaults.
 
     Returns:
-        Each option's value.
+        Option -> value.
 
     Raises:
-        UserError: there is no readable configuration, or another script's.
+        UserError: config.json cannot be read, is another script's, or has no length of
+            the run.
     """
     record = read_config(folder)
     if record.get("script") != script:
@@ -41,7 +42,7 @@ def recorded_options(
             "that script"
         )
     found = {name: record.get(name, value) for name, value in values.items()}
-    # These depend on the run alone: its folder, its length, who looks at it.
+    # These do not fall back to the defaults: the folder, the length, the window.
     found.update(
         {"resume": None, "show": False},
         epochs=record.get("epochs"),
@@ -62,10 +63,10 @@ def recorded_options(
 
 
 def merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's options and those given beside --resume, if they leave the run as it is.
+    """Merges a run's options with those given together with --resume.
 
     Raises:
-        UserError: they do not; the line names them all.
+        UserError: a given option would change the run; the line names all such options.
     """
     given = dict(given)
     if "evaluate_splits" in given:
@@ -79,7 +80,7 @@ def merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in MAY_CHANGE
         and name != "resume"
         and value != values[name]
-        # The length of the run, once that is known, has to be the checkpoint's number.
+        # run/opening.py compares the length of the run with the recorded decay steps.
         and (name, value) != ("decay_steps", ALL)
     ]
     if changed:

@@ -1,4 +1,4 @@
-"""Types of the options' values: text to value, or one line that says what is allowed.
+"""Types of the options' values: each converts a text, or names the allowed values.
 
 Each is an argparse `type`: it raises `argparse.ArgumentTypeError`, which argparse
 prefixes with the option's name.
@@ -14,12 +14,12 @@ from typing import Any, Callable
 NEVER = "never"
 ALL = "all"
 MAX_FLOAT32 = 3.4028234e38
-MIN_FLOAT32 = 1.1754944e-38  # nearer to zero, digits are lost, or all
-MAX_TRACED = 100  # steps; a timeline of more is too large to be opened
+MIN_FLOAT32 = 1.1754944e-38  # float32 loses digits of smaller numbers, or is zero
+MAX_TRACED = 100  # steps; a timeline with more steps is too large to open
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """A whole number from `minimum` to `maximum`."""
+    """The type of a whole number from `minimum` to `maximum`."""
     limits = f"from {minimum} to {maximum}" if maximum else f"of at least {minimum}"
 
     def convert(text: str) -> int:
@@ -40,7 +40,7 @@ def number(
     minimum: float = -MAX_FLOAT32,
     below: float = math.inf,
 ) -> Callable[[str], float]:
-    """A number that float32 can hold, within these limits."""
+    """The type of a number that float32 can hold, within these limits."""
     limits = [] if above is None else [f" above {above:g}"]
     limits += [f" at least {minimum:g}"] if minimum > -MAX_FLOAT32 else []
     limits += [f" at most {maximum:g}" if below > maximum else f" below {below:g}"]
@@ -66,7 +66,7 @@ def number(
 
 
 def or_word(word: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What another type takes, or a word; "none" becomes `None`."""
+    """The type of another type's values, or of a word; "none" becomes `None`."""
 
     def convert_or_word(text: str) -> Any:
         if text == word:
@@ -80,7 +80,7 @@ def or_word(word: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def interval(text: str) -> str:
-    """`50steps` (or `50`), `1epoch`, or `never`; returned in its one form."""
+    """Normalizes an interval: `50steps` (or `50`), `1epoch`, or `never`."""
     if text == NEVER:
         return NEVER
     match = re.fullmatch(r"([0-9]{1,18}) ?(steps?|epochs?)?", text)
@@ -93,7 +93,7 @@ def interval(text: str) -> str:
 
 
 def interval_or_time(text: str) -> str:
-    """`30seconds` (or `30s`), or what `interval` takes; returned in its one form."""
+    """Normalizes `30seconds` (or `30s`), or an interval that `interval` takes."""
     match = re.fullmatch(r"([0-9]{1,9}) ?(s|seconds?)", text)
     if match and int(match.group(1)):
         count = int(match.group(1))
@@ -107,7 +107,7 @@ def interval_or_time(text: str) -> str:
 
 
 def interval_in_seconds(text: str) -> int | None:
-    """The seconds in an interval that `interval_or_time` returned, if it is in them."""
+    """The seconds in an interval from `interval_or_time`; `None` for other units."""
     return int(re.sub("[a-z]", "", text)) if "second" in text else None
 
 
@@ -115,11 +115,11 @@ def interval_in_steps(text: str, steps_per_epoch: int) -> int:
     """The number of steps in an interval.
 
     Args:
-        text: what `interval` or `interval_or_time` returned.
+        text: an interval from `interval` or `interval_or_time`.
         steps_per_epoch: steps in an epoch.
 
     Returns:
-        The steps, or 0 for never and for a time.
+        The number of steps; 0 for `never` and for an interval in seconds.
     """
     if text == NEVER or "second" in text:
         return 0
@@ -128,7 +128,7 @@ def interval_in_steps(text: str, steps_per_epoch: int) -> int:
 
 
 def steps_in_a_row(text: str) -> str:
-    """Some steps in a row, first:last, such as `101:105`."""
+    """Checks and normalizes a range of steps, first:last, such as `101:105`."""
     match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
     first, last = map(int, match.groups()) if match else (0, 0)
     if not 1 <= first <= last < first + MAX_TRACED:
@@ -140,13 +140,13 @@ def steps_in_a_row(text: str) -> str:
 
 
 def first_and_last(text: str) -> tuple[int, int]:
-    """The two steps in what `steps_in_a_row` returned."""
+    """The first and the last step in a range from `steps_in_a_row`."""
     first, last = map(int, text.split(":"))
     return first, last
 
 
 def path(text: str) -> str:
-    """A path that is not empty and that TensorFlow can spell (UTF-8)."""
+    """Checks that a path is not empty and is valid UTF-8, as TensorFlow requires."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -159,7 +159,7 @@ def path(text: str) -> str:
 
 
 def scope_name(text: str) -> str:
-    """A name that TensorFlow takes for one variable scope."""
+    """Checks a name for a single variable scope of TensorFlow."""
     if not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.\-]*", text):
         raise argparse.ArgumentTypeError(
             f"found {text!r}; expected letters, digits, '_', '.' and '-'"

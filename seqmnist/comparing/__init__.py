@@ -1,7 +1,7 @@
-"""What compare.py is made of; nothing here loads TensorFlow.
+"""The parts of compare.py; none loads TensorFlow.
 
-runs, metrics_tail         run folders, whatever they hold
-rows, filters              the table's rows: groups, selected and sorted
+runs, metrics_tail         reading run folders in any state
+rows, filters              the table's rows: grouped, filtered and sorted
 table, overlay             the rows as text, and as curves
-best_two, significance     whether the best is better than the next
+best_two, significance     whether the best row is better than the next
 """

@@ -12,7 +12,7 @@ from seqmnist.errors import UserError, one_line
 from seqmnist.paths import shown
 from seqmnist.record.predictions import PREDICTIONS_FILE, read_predictions
 
-LEVEL = 0.05  # p below it is called beyond chance; the interval is that of 1 - LEVEL
+LEVEL = 0.05  # "beyond chance" means p < LEVEL; intervals have the level 1 - LEVEL
 
 
 def compare_best(rows: Sequence[Row]) -> tuple[dict[str, Any] | None, list[str]]:
@@ -24,9 +24,8 @@ def compare_best(rows: Sequence[Row]) -> tuple[dict[str, Any] | None, list[str]]
         rows: the rows.
 
     Returns:
-        What was found, with the words for it in `lines`, or `None` if fewer than two
-        rows have a test accuracy. And a line for each predictions.csv that is there
-        but cannot be used.
+        The comparison, in words under `lines`, or `None` if fewer than two rows have a
+        test accuracy; and a line for each predictions.csv that cannot be used.
     """
     tested = [row for row in rows if row.values["test_accuracy"] is not None]
     tested.sort(key=lambda row: row.values["test_accuracy"], reverse=True)
@@ -49,7 +48,7 @@ def compare_best(rows: Sequence[Row]) -> tuple[dict[str, Any] | None, list[str]]
 
 
 def _tested_differently(first: Row, second: Row) -> dict[str, Any] | None:
-    """Why the two cannot be compared, if they cannot."""
+    """The finding that two runs cannot be compared, or `None` if they can."""
     digests = [row.options.get("data_sha256") for row in (first, second)]
     same_size = first.values["test_count"] == second.values["test_count"]
     if None not in digests and digests[0] == digests[1] and same_size:
@@ -63,15 +62,15 @@ def _tested_differently(first: Row, second: Row) -> dict[str, Any] | None:
 def _finding(
     test: str | None, beyond: bool | None, words: str, **numbers: Any
 ) -> dict[str, Any]:
-    """What was found, by the names that JSON has."""
+    """A finding, with the keys of compare.py's JSON."""
     return {"test": test, "beyond_chance": beyond, **numbers, "words": words}
 
 
 def _read(row: Row, problems: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
-    """A run's labels and predictions, or `None` if there are none to be used."""
+    """A run's labels and predictions, or `None` if they cannot be used."""
     try:
         labels, predictions = read_predictions(row.run.folder)
-    except FileNotFoundError:  # the run is older than they are
+    except FileNotFoundError:  # older runs have no predictions.csv
         return None
     except UserError as error:
         problems.append(f"{one_line(str(error))}; it is not used")
@@ -90,14 +89,14 @@ def _read(row: Row, problems: list[str]) -> tuple[np.ndarray, np.ndarray] | None
 
 
 def _file(row: Row) -> str:
-    """A run's predictions.csv as it is shown."""
+    """The printed path of a run's predictions.csv."""
     return one_line(shown(row.run.folder / PREDICTIONS_FILE))
 
 
 def _by_predictions(
     predictions: Sequence[tuple[np.ndarray, np.ndarray] | None],
 ) -> dict[str, Any] | None:
-    """McNemar's test, if there are predictions of both for the same labels."""
+    """The finding of McNemar's test; `None` if a run has no predictions."""
     first, second = predictions
     if first is None or second is None:
         return None
@@ -122,7 +121,7 @@ def _by_predictions(
 
 
 def _by_counts(first: Row, second: Row) -> dict[str, Any]:
-    """Newcombe's interval, from the numbers of correct images alone."""
+    """The finding of Newcombe's interval, from the numbers of correct images only."""
     counts = [
         row.values[name]
         for row in (first, second)
@@ -139,7 +138,7 @@ def _by_counts(first: Row, second: Row) -> dict[str, Any]:
 
 
 def _verdict(is_beyond: bool, is_ahead: bool) -> str:
-    """What to think of it. Of groups, the medians can be the other way round."""
+    """The verdict in words. The order of groups' median runs may be reversed."""
     if not is_beyond:
         return "may be chance"
     beyond = f"beyond chance at the {LEVEL:.0%} level".replace("%", " %")

@@ -1,4 +1,4 @@
-"""Which rows compare.py shows, and in which order."""
+"""Filters and order of compare.py's rows."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ ALIASES = {
     "examples/s": "examples_per_second",
 }
 
-# A group's are of all its runs together, so they are looked at after the grouping;
-# before it, a limit on the accuracy would pick a group's luckiest seeds.
+# Fields of whole groups, which are filtered after the grouping. Before the grouping, a
+# limit on the accuracy would select the luckiest seeds of a group.
 OF_GROUPS = (*MEASURED, "n")
 
 MISSING = object()
@@ -42,9 +42,9 @@ class Filter(NamedTuple):
     """A condition on a row.
 
     Attributes:
-        name: of a field or an option.
+        name: name of a field or an option.
         operator: one of `OPERATORS`.
-        value: what to compare with, as it was typed.
+        value: the text to compare with.
     """
 
     name: str
@@ -65,7 +65,8 @@ def filter_expression(text: str) -> Filter:
         The filter.
 
     Raises:
-        ArgumentTypeError: it is not of this form, or a text is compared with < or >.
+        ArgumentTypeError: the text is not of this form, or compares a text with < or
+            the like.
     """
     match = re.fullmatch(r"\s*([^=!<>]+?)\s*(<=|>=|!=|==|<|>|=)\s*(.*?)\s*", text)
     if not match:
@@ -83,18 +84,18 @@ def filter_expression(text: str) -> Filter:
 
 
 def resolve(option: str, name: str, rows: Iterable[Row]) -> str:
-    """Finds the field or option that is meant by a name.
+    """Finds the field or option that a user's name means.
 
     Args:
-        option: the command line's option that it was given to.
-        name: a name, a heading of the table, or either with other spaces or dashes.
-        rows: the rows, whose configurations may hold other options than today's.
+        option: the command line's option with the name, for the error's line.
+        name: a name or a heading of the table; spaces and dashes stand for underscores.
+        rows: the rows; configurations of older runs may hold other options.
 
     Returns:
-        The name.
+        The name of the field or option.
 
     Raises:
-        UserError: there is none; the line suggests some.
+        UserError: the name is unknown; the line suggests similar names.
     """
     plain = re.sub(r"[ -]", "_", name.strip().lower())
     known = {*FIELDS, *BY_NAME}
@@ -118,10 +119,10 @@ def filter_rows(rows: Sequence[Row], filters: Iterable[Filter]) -> list[Row]:
         filters: the conditions, with names from `resolve`.
 
     Returns:
-        Those that have all these values, and of this kind.
+        The rows that fulfil all conditions; a row without the value does not.
 
     Raises:
-        UserError: < or the like is given for what is text in all rows.
+        UserError: < or the like is used for a value that is text in all rows.
     """
     kept = list(rows)
     for condition in filters:
@@ -144,12 +145,12 @@ def sort_rows(rows: Sequence[Row], name: str, reverse: bool) -> list[Row]:
 
     Args:
         rows: the rows.
-        name: of a field or an option, from `resolve`.
-        reverse: the other way round.
+        name: name of a field or an option, from `resolve`.
+        reverse: whether to sort in the reverse order.
 
     Returns:
-        The rows, those without the value last; those with the same value by test
-        accuracy, the best first, and then by folder.
+        The rows, rows without the value last. Rows with the same value are ordered by
+        test accuracy, best first, and then by folder.
     """
 
     def best_first(row: Row) -> tuple[bool, float, str]:
@@ -169,10 +170,10 @@ def value_of(row: Row, name: str) -> Any:
 
     Args:
         row: the row.
-        name: of a field or an option.
+        name: name of a field or an option.
 
     Returns:
-        The value, or `MISSING`. An option's may be `None`, a field's is not.
+        The value, or `MISSING`. Only an option's value may be `None`.
     """
     if name in FIELDS:
         value = row.values[name]
@@ -181,7 +182,7 @@ def value_of(row: Row, name: str) -> Any:
 
 
 def _fulfils(row: Row, condition: Filter) -> bool:
-    """Whether a row has the value, and it is as the condition says."""
+    """Whether a row has the value and fulfils the condition."""
     value, number = value_of(row, condition.name), _number(condition.value)
     compare = OPERATORS[condition.operator]
     if value is MISSING:
@@ -194,7 +195,7 @@ def _fulfils(row: Row, condition: Filter) -> bool:
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:
-    """Numbers come before texts, to which they do not compare."""
+    """A key that sorts numbers before texts."""
     return (False, value) if _is_number(value) else (True, _as_text(value))
 
 
@@ -204,7 +205,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(text: str) -> float | None:
-    """A text as a number, or `None` if it is none."""
+    """Converts a text to a number; `None` if the text is not a number."""
     try:
         value = float(text)
     except ValueError:
@@ -213,7 +214,7 @@ def _number(text: str) -> float | None:
 
 
 def _as_text(value: Any) -> str:
-    """An option's value as one would type it in a filter."""
+    """An option's value in the form of a filter."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

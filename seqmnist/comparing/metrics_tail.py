@@ -1,6 +1,6 @@
-"""The last figures in a metrics.csv, which may be long, half-written or damaged.
+"""Reads the last rows of a metrics.csv, which may be long, half-written or damaged.
 
-record/log.py has `read_metrics` for the rows of a run that must be whole.
+`read_metrics` in record/log.py reads all rows, and raises an error for a damaged one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Iterable, NamedTuple
 
 from seqmnist.record.folder import METRICS_FILE
 
-# Some 60 rows, among which are mostly the last ones of all splits; else it is this many
-# of the file's last bytes that are searched.
+# About 60 rows, which mostly include the last row of every split. If not,
+# `MAX_METRICS_BYTES` at the end of the file are searched.
 TAIL_BYTES = 4096
 MAX_METRICS_BYTES = 2**24
 
 MAX_ROW_BYTES = 1000
-MAX_WHOLE = 2**63  # what is larger is no count
+MAX_WHOLE = 2**63  # counts are smaller
 MAX_FLOAT = 1e100
 
 
@@ -27,10 +27,10 @@ class Figures(NamedTuple):
     Attributes:
         step: updates done.
         epoch: passes over the training split done, a fraction.
-        loss: nats per example, or `None` if it was no finite number.
-        correct: examples classified as their label says.
-        total: all examples, 1 or more.
-        seconds: time spent in training, or `None`.
+        loss: nats per example, or `None` if the loss was not finite.
+        correct: number of examples classified correctly.
+        total: number of all examples, 1 or more.
+        seconds: time spent in training, or `None` if unknown.
     """
 
     step: int
@@ -47,15 +47,15 @@ class Figures(NamedTuple):
 
 
 def last_figures(folder: Path, splits: Iterable[str]) -> dict[str, Figures]:
-    """Reads the last figures of each split.
+    """Reads the last row of each split.
 
     Args:
         folder: a run's folder.
         splits: some of `SPLITS` in record/log.py.
 
     Returns:
-        Split -> the last complete row of metrics.csv. A split without rows, and one
-        whose last row is no row, is left out.
+        Split -> the last complete row of metrics.csv. A split is left out if it has no
+        rows, or if the last one is damaged.
     """
     found: dict[str, Figures | None] = {}
     try:
@@ -80,8 +80,8 @@ def read_curve(folder: Path, split: str) -> list[tuple[float, float]]:
         split: `train`, `validation` or `test`.
 
     Returns:
-        Epoch and accuracy of each row that is a row, in the file's order; none if there
-        is no such file.
+        Epoch and accuracy of each undamaged row, in the file's order; empty if the file
+        cannot be read.
     """
     try:
         header, data = _read_end(folder / METRICS_FILE, MAX_METRICS_BYTES)
@@ -94,7 +94,7 @@ def read_curve(folder: Path, split: str) -> list[tuple[float, float]]:
 
 
 def _read_end(path: Path, num_bytes: int) -> tuple[bytes, bytes]:
-    """The header of a metrics.csv, and as many of its last bytes."""
+    """The header of a metrics.csv, and the last `num_bytes` bytes."""
     if not path.is_file():
         raise ValueError("no file")
     with open(path, "rb") as file:
@@ -104,14 +104,14 @@ def _read_end(path: Path, num_bytes: int) -> tuple[bytes, bytes]:
 
 
 def _last_line(data: bytes, split: str) -> bytes:
-    """The last complete line of a split, or b"" if it is not among these bytes."""
+    """The last complete line of a split in these bytes, or b"" if there is none."""
     at = data.rfind(f",{split},".encode(), 0, data.rfind(b"\n") + 1)
     start = data.rfind(b"\n", 0, max(at, 0))
     return data[start + 1 : data.find(b"\n", at)] if start >= 0 else b""
 
 
 def _parse(header: bytes, line: bytes, split: str) -> Figures | None:
-    """The figures in a line, or `None` if it is no row of this split."""
+    """The row in a line, or `None` if the line is not a row of this split."""
     if len(line) > MAX_ROW_BYTES:
         return None
     names, fields = (part.decode("ascii", "replace") for part in (header, line))
@@ -135,11 +135,10 @@ def finite(number: str | float) -> float | None:
         number: the number, or its text.
 
     Returns:
-        The number, or `None` if it is infinite, not a number, or too large to be
-        squared.
+        The number, or `None` if it is infinite, NaN, or too large to be squared.
 
     Raises:
-        ValueError: the text is not that of a number.
+        ValueError: the text is not a number.
     """
     value = float(number)
     return value if abs(value) < MAX_FLOAT else None

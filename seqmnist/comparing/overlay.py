@@ -1,4 +1,4 @@
-"""The curves of many runs over each other, drawn with matplotlib."""
+"""The curves of several runs in one figure, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from seqmnist.record.folder import creating
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart, without yellow,
+# Okabe and Ito's palette, which colour-blind readers can distinguish, without yellow,
 # which is too pale for a line on white.
 COLORS = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000"),
 )
 LINES = ("-", "--")
 MARKERS = "os^Dv<>pXP*hd8"
-MAX_CURVES = len(COLORS) * len(LINES)  # with more, no two could be told apart
+MAX_CURVES = len(COLORS) * len(LINES)  # more curves could not be distinguished
 MAX_LABEL = 60  # characters
 
-# Of the options in which curves differ, those that tell most, and those that are seen
-# in the curve itself, follow from others or do not matter to it.
+# Options for the labels of curves: the most important ones first, and the ones to leave
+# out, which are visible in the curve, follow from others or do not affect the curve.
 TOLD_FIRST = ("view", "units", "learning_rate", "batch_size", "epochs", "steps")
 NOT_TOLD = {
     *NOT_DECIDING,
@@ -37,13 +37,13 @@ NOT_TOLD = {
 
 
 class Curves(NamedTuple):
-    """What is drawn of a row.
+    """The curves of a row.
 
     Attributes:
         row: the row.
-        split: which split's accuracies.
-        mean: epochs and accuracies; of a group, means at the epochs that all runs have.
-        runs: of a group, the same of each run.
+        split: the split of the accuracies.
+        mean: epochs and accuracies; for a group, means at the epochs of all runs.
+        runs: for a group, epochs and accuracies of each run; else empty.
     """
 
     row: Row
@@ -53,16 +53,17 @@ class Curves(NamedTuple):
 
 
 def check_plot(path: str) -> Path:
-    """Checks, before anything is read, that a figure can be written.
+    """Checks that a figure can be written.
 
     Args:
-        path: the file, which must not be there yet.
+        path: the file, which must not exist yet.
 
     Returns:
         The path.
 
     Raises:
-        UserError: it is there, its folder is not, or it has another ending.
+        UserError: the file exists, its folder cannot be written, or its name has
+            another ending.
     """
     file = Path(path)
     if file.suffix.lower() not in SUFFIXES:
@@ -82,16 +83,16 @@ def check_plot(path: str) -> Path:
 
 
 def save_overlay(path: Path, rows: Sequence[Row]) -> str:
-    """Draws validation accuracy against epochs, or train accuracy where there is none.
+    """Draws the rows' validation accuracy against epochs; without it, the train one.
 
     A group is drawn as its mean, with its runs as thin lines. Needs no display.
 
     Args:
         path: the file, with one of `SUFFIXES`.
-        rows: the rows; of those with a curve the first `MAX_CURVES` are drawn.
+        rows: the rows; the first `MAX_CURVES` rows with a curve are drawn.
 
     Returns:
-        A line that says what was drawn.
+        A line with the path and the number of rows drawn.
 
     Raises:
         UserError: no row has a curve, or matplotlib is missing.
@@ -122,7 +123,7 @@ def save_overlay(path: Path, rows: Sequence[Row]) -> str:
 
 
 def _read(row: Row) -> Curves:
-    """A row's curves: of validation, else of train."""
+    """A row's curves: of validation if it has any, else of train."""
     for split in ("validation", "train"):
         parts = row.parts or (row,)
         runs = [read_curve(part.run.folder, split) for part in parts]
@@ -139,7 +140,7 @@ def _mean(runs: Sequence[dict[float, float]]) -> list[tuple[float, float]]:
 
 
 def _draw(figure: Any, drawn: Sequence[Curves], note: str) -> None:
-    """One panel, a colour, line style and marker per row, the legend beside it."""
+    """Draws one panel with a colour, line style and marker per row, and a legend."""
     axes = figure.add_subplot(1, 1, 1)
     splits = {curves.split for curves in drawn}
     labels = _labels([curves.row for curves in drawn])
@@ -169,7 +170,7 @@ def _draw(figure: Any, drawn: Sequence[Curves], note: str) -> None:
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:
-    """Each row in a few words: script, what differs from others of it, and seeds."""
+    """The label of each row: script, differing options, and seeds or run."""
     labels = []
     for row in rows:
         script = row.values["script"]
@@ -187,7 +188,7 @@ def _labels(rows: Sequence[Row]) -> list[str]:
 
 
 def _cut(text: str) -> str:
-    """A text as matplotlib can draw it, not too long."""
+    """Shortens a text and escapes it for matplotlib."""
     text = one_line(text).encode("ascii", "backslashreplace").decode()
     if len(text) > MAX_LABEL:
         text = text[: MAX_LABEL - 3] + "..."

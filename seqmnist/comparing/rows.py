@@ -1,4 +1,4 @@
-"""The rows that compare.py shows: a run each, or the runs that differ only in seed."""
+"""The rows of compare.py: one run each, or the runs that differ only in seed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from seqmnist.comparing.metrics_tail import MAX_WHOLE
 from seqmnist.comparing.runs import FINISHED, Run
 from seqmnist.paths import shown
 
-# What is measured anew in every run; a group has the mean and the standard deviation.
+# Fields measured in every run; a group has the mean and the standard deviation.
 MEASURED = (
     *("test_accuracy", "validation_accuracy", "train_accuracy"),
     *("test_loss", "validation_loss", "train_loss"),
     *("seconds", "examples_per_second"),
 )
 
-# What is added up in a group.
+# Fields that are summed in a group.
 COUNTED = (
     *("test_correct", "test_count", "validation_correct", "validation_count"),
     *("train_correct", "train_count"),
 )
 
-# What is in config.json or of the run itself; a group has it if its runs agree.
+# Fields from config.json or the run's folder; a group has values that all runs share.
 DESCRIBED = (
     *("script", "preset", "cell", "view", "units", "parameters", "steps", "seed"),
     *("status", "run", "folder", "started"),
@@ -33,8 +33,8 @@ DESCRIBED = (
 # All values of a row, by name; `n` is the number of runs.
 FIELDS = (*MEASURED, *COUNTED, *DESCRIBED, "n")
 
-# What config.json holds that does not decide a run's accuracies, beside the seed. The
-# data are compared by their digest, `data_sha256`.
+# Entries of config.json that are ignored when runs are grouped: the seed, and entries
+# that do not affect accuracies. Data are compared by their digest, `data_sha256`.
 NOT_DECIDING = MAY_CHANGE | {
     *("seed", "preset", "command", "log_dir", "recurrence_used", "workers"),
 }
@@ -44,14 +44,14 @@ class Row(NamedTuple):
     """A row: one run, or several that differ only in seed.
 
     Attributes:
-        run: the run; of several, the one with the median test accuracy, of an even
+        run: the run; for several, the run with the median test accuracy, for an even
             number the lower of the middle two.
-        values: by the names of `FIELDS`, `None` where it is not known or not one.
+        values: name in `FIELDS` -> value; `None` if unknown or different between runs.
         spread: name in `MEASURED` -> standard deviation over the runs (n - 1); empty
             for one run.
-        options: what is in config.json, as far as all runs agree.
+        options: the entries of config.json that all runs share.
         parts: the rows of the single runs, by seed; empty for one run.
-        repeats: earlier runs with the same options and a seed that is here already.
+        repeats: number of earlier runs with the options and a seed of this row.
     """
 
     run: Run
@@ -68,7 +68,7 @@ class Row(NamedTuple):
 
 
 def single_row(run: Run) -> Row:
-    """A run's row.
+    """Makes the row of a run.
 
     Args:
         run: the run.
@@ -109,14 +109,14 @@ def single_row(run: Run) -> Row:
 def group_rows(rows: Sequence[Row]) -> list[Row]:
     """Puts finished runs that differ only in seed into one row.
 
-    Of several with the same seed, which are the same run again, the last one counts:
-    as so many independent runs they would make the spread look smaller than it is.
+    Among runs with the same seed, which repeat one run, only the last one counts:
+    counted as independent runs, repeats would make the spread too small.
 
     Args:
-        rows: of single runs.
+        rows: the rows of single runs.
 
     Returns:
-        The rows, in the order in which the first of their runs came.
+        The rows, in the order of their first runs.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -125,12 +125,12 @@ def group_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> str:
-    """What the runs of one group have in common, or the run's own folder."""
+    """The key of a run's group; for a run without a group, the run's folder."""
     options = row.options
     has_seed = row.values["seed"] is not None
     if row.values["status"] != FINISHED or not has_seed or not _digest(row):
         return row.values["folder"]
-    # An option that is not there, as the run is older than it, has its default.
+    # An option missing in config.json, since the run is older, has its default.
     deciding = {**DEFAULTS, **options}
     for name in NOT_DECIDING:
         deciding.pop(name, None)
@@ -138,12 +138,12 @@ def _key(row: Row) -> str:
 
 
 def _digest(row: Row) -> str | None:
-    """The SHA-256 of the run's data, if it is known."""
+    """The SHA-256 of the run's data, or `None` if unknown."""
     return _text(row.options.get("data_sha256"))
 
 
 def _grouped(group: Sequence[Row]) -> Row:
-    """The row of a group: its only run's, or that of one run per seed."""
+    """The row of a group, with the newest run of each seed."""
     newest = sorted(group, key=lambda r: (r.values["started"] or "", r.values["run"]))
     by_seed = {row.values["seed"]: row for row in newest}
     repeats = len(group) - len(by_seed)
@@ -180,12 +180,12 @@ def _mean_and_spread(numbers: Sequence[float]) -> tuple[float, float]:
 
 
 def _common(values: Sequence[Any]) -> Any:
-    """The value, if it is the same everywhere, else `None`."""
+    """The value if all values are the same, else `None`."""
     return values[0] if all(value == values[0] for value in values) else None
 
 
 def _common_options(parts: Sequence[Row]) -> dict[str, Any]:
-    """What is in all configurations with the same value."""
+    """The options that have the same value in all configurations."""
     first, *others = (part.options for part in parts)
     return {
         name: value
@@ -195,11 +195,11 @@ def _common_options(parts: Sequence[Row]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    """A value of config.json if it is a text."""
+    """A value of config.json if it is a text, else `None`."""
     return value if isinstance(value, str) else None
 
 
 def _whole(value: Any) -> int | None:
-    """A value of config.json if it is a whole number from 0 on."""
+    """A value of config.json if it is a whole number from 0 on, else `None`."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return value if is_whole and 0 <= value < MAX_WHOLE else None

@@ -1,7 +1,7 @@
-"""The runs below a folder: found, and read as far as they can be, in whatever state.
+"""Finds the runs below a folder, and reads them in any state.
 
 A run that still trains, that was killed, or whose files are damaged is read as far as
-its files go; what is no run is told of in a line.
+possible. A folder that cannot be read as a run gives one line of text.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ from seqmnist.paths import shown
 from seqmnist.record.folder import CONFIG_FILE, LOCK_FILE, RESULT_FILE
 from seqmnist.record.log import SPLITS, Result
 
-# finished: there is a result. running: a process trains in the folder now. stopped: it
-# was interrupted or killed, and may be resumed. unknown: it cannot be told.
+# finished: the run has a result. running: a process trains in the folder now. stopped:
+# the run was interrupted or killed, and may be resumed. unknown: none of these is sure.
 STATUSES = ("finished", "running", "stopped", "unknown")
 FINISHED, RUNNING, STOPPED, UNKNOWN = STATUSES
 
-MAX_TEXT_BYTES = 2**17  # a hundred times what config.json has
+MAX_TEXT_BYTES = 2**17  # a hundred times the size of config.json
 
 
 class Run(NamedTuple):
-    """What is known of a run.
+    """A run as read from its folder.
 
     Attributes:
-        folder: its folder.
+        folder: the run's folder.
         status: one of `STATUSES`.
-        options: what config.json holds, but for what is neither a plain value nor a
-            list of them.
-        started: when, as config.json has it, or "".
-        figures: split -> its last figures, as far as there are any. Those of test are
-            left out while a run may still go on to others.
-        steps: updates done, or `None`.
-        seconds: time spent in training, evaluations left out, or `None`.
-        problem: what of it could not be read, one line, or "".
+        options: the entries of config.json that are plain values or lists of them.
+        started: the time of the start in config.json, or "".
+        figures: split -> the last row of the split, if any. Only a finished run has a
+            row for test.
+        steps: updates done, or `None` if unknown.
+        seconds: time spent in training, without evaluations, or `None` if unknown.
+        problem: one line on a part that could not be read, or "".
     """
 
     folder: Path
@@ -80,7 +79,7 @@ def find_runs(log_dir: str | os.PathLike[str]) -> tuple[list[Run], list[str]]:
         except (OSError, ValueError, RecursionError) as error:
             problems.append((folder, _reason(error)))
             continue
-        subfolders.clear()  # a run's own
+        subfolders.clear()  # subfolders of a run hold no runs
         runs.append(run)
         if run.problem:
             problems.append((folder, run.problem))
@@ -99,20 +98,20 @@ def read_run(folder: Path) -> Run:
         The run.
 
     Raises:
-        ValueError, RecursionError: config.json is not that of a run.
-        OSError: it cannot be read.
+        ValueError, RecursionError: config.json is not a run's configuration.
+        OSError: config.json cannot be read.
     """
     record = json.loads(
         _read_text(folder / CONFIG_FILE),
         parse_float=finite,
-        parse_constant=lambda name: None,  # NaN and Infinity, which JSON has not
+        parse_constant=lambda name: None,  # NaN and Infinity are not JSON
     )
     if not isinstance(record, dict) or not isinstance(record.get("script"), str):
         raise ValueError(f"{CONFIG_FILE} is not a run's configuration")
     environment = record.get("environment")
     started = environment.get("started") if isinstance(environment, dict) else ""
     status = _status(folder)
-    # A run that goes on has no test figures that count.
+    # Test rows of an unfinished run are not final.
     figures = last_figures(folder, SPLITS if status == FINISHED else SPLITS[:2])
     problem = ""
     if status == FINISHED:
@@ -136,7 +135,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _status(folder: Path) -> str:
-    """One of `STATUSES`; a run that ends meanwhile is finished."""
+    """One of `STATUSES`; a run that ends during the check is finished."""
     result = folder / RESULT_FILE
     if result.exists():
         return FINISHED
@@ -145,12 +144,12 @@ def _status(folder: Path) -> str:
 
 
 def _lock_status(path: Path) -> str:
-    """Whether a process holds a run's lock, which is looked at for an instant only.
+    """The status by a run's lock, which this function holds for an instant.
 
-    A run that starts in that instant waits for it, see `RunFolder`.
+    A run that starts in that instant waits for the lock, see `RunFolder`.
     """
     try:
-        # Empty if nobody came, or who came has left in order.
+        # An empty lock file: no process came, or the last one ended normally.
         if not path.is_file() or not path.stat().st_size:
             return STOPPED
         lock = os.open(str(path), os.O_RDONLY)
@@ -170,12 +169,12 @@ def _lock_status(path: Path) -> str:
 
 
 def _read_result(path: Path, row: Figures | None) -> Figures:
-    """The figures of result.txt, with the digits of metrics.csv where both agree."""
+    """The test row of result.txt, or the row of metrics.csv if both agree."""
     result = Result.parse(_read_text(path))
     match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", result.test_correct)
     correct, total = map(int, match.groups()) if match else (1, 0)
     if not (correct <= total and total and 0 <= result.steps < MAX_WHOLE):
-        raise ValueError("its numbers are none of a result")
+        raise ValueError("its numbers cannot be a result's")
     if row and (row.step, row.correct, row.total) == (result.steps, correct, total):
         return row
     loss, seconds = finite(result.test_loss), finite(result.seconds)
@@ -183,7 +182,7 @@ def _read_result(path: Path, row: Figures | None) -> Figures:
 
 
 def _read_text(path: Path) -> str:
-    """A small text file."""
+    """Reads a small text file."""
     if not path.is_file():
         raise ValueError(f"{path.name} is no file")
     with open(path, "rb") as file:
@@ -194,7 +193,7 @@ def _read_text(path: Path) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value of config.json can be an option's."""
+    """Whether a value of config.json can be the value of an option."""
     plain = (str, int, float, bool, type(None))
     if isinstance(value, list):
         return all(isinstance(item, plain) for item in value)

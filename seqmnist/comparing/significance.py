@@ -1,7 +1,7 @@
 """Whether two accuracies differ beyond chance: McNemar's test, Newcombe's interval.
 
-The chance is that of which images are in the test set. That of the seed, which another
-training would show, is in the spread over seeds.
+"Chance" here is the random choice of test images. The spread over seeds shows the
+chance of the training.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ Z_95 = 1.959963984540054  # the normal distribution has 95 % between -Z_95 and Z
 def mcnemar(only_first: int, only_second: int) -> float:
     """McNemar's exact test, two-sided.
 
-    If both were equally good, each image that just one of them has right would be the
-    first's or the second's as a coin falls. That is computed in whole numbers.
+    The null hypothesis: an image that only one of the two has right is the first's or
+    the second's with probability 1/2. The computation is in whole numbers.
 
     Args:
         only_first: images that the first has right and the second wrong.
         only_second: images that the second has right and the first wrong.
 
     Returns:
-        The probability, 0 to 1, that the coins fall as unevenly as this or more.
+        The probability, 0 to 1, of a split as uneven as this or more.
 
     Source:
         McNemar, Note on the sampling error of the difference between correlated
@@ -30,7 +30,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         binomial distribution in place of chi-square.
     """
     number, fewer = only_first + only_second, min(only_first, only_second)
-    ways = total = 1  # of none, and up to none
+    ways = total = 1  # binomial coefficient for 0, and the sum up to it
     for i in range(fewer):
         ways = ways * (number - i) // (i + 1)
         total += ways
@@ -43,10 +43,10 @@ def wilson(correct: int, count: int, z: float = Z_95) -> tuple[float, float]:
     Args:
         correct: 0 to `count`.
         count: 1 or more.
-        z: the quantile of the normal distribution, 95 % if not given.
+        z: the quantile of the normal distribution, by default for 95 %.
 
     Returns:
-        The two ends, from 0 to 1.
+        The lower and the upper end, from 0 to 1.
 
     Source:
         Wilson, Probable inference, the law of succession, and statistical inference,
@@ -56,7 +56,7 @@ def wilson(correct: int, count: int, z: float = Z_95) -> tuple[float, float]:
     middle = share + weight / 2
     half = math.sqrt(weight * (share * (1 - share) + weight / 4))
     low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
-    # Without the last digits' rounding at the ends, where they are known.
+    # The ends 0 and 1 are exact, without rounding errors.
     return (low if correct else 0.0), (high if correct < count else 1.0)
 
 
@@ -65,18 +65,18 @@ def newcombe(
 ) -> tuple[float, float]:
     """Newcombe's interval for the difference of two proportions, from Wilson's.
 
-    It takes the two samples for independent. Two networks that were tested on the same
-    images mostly err on the same ones, which makes it wider than it need be.
+    The interval assumes independent samples. Two networks that were tested on the same
+    images mostly err on the same images, so the interval is wider than necessary.
 
     Args:
-        correct_1: of the first, 0 to `count_1`.
-        count_1: 1 or more.
-        correct_2: of the second, 0 to `count_2`.
-        count_2: 1 or more.
-        z: the quantile of the normal distribution, 95 % if not given.
+        correct_1: number of correct images of the first, 0 to `count_1`.
+        count_1: number of images of the first, 1 or more.
+        correct_2: number of correct images of the second, 0 to `count_2`.
+        count_2: number of images of the second, 1 or more.
+        z: the quantile of the normal distribution, by default for 95 %.
 
     Returns:
-        The two ends, from -1 to 1, of first minus second.
+        The lower and the upper end, from -1 to 1, of first minus second.
 
     Source:
         Newcombe, Interval estimation for the difference between independent

@@ -10,17 +10,17 @@ from typing import Any, Callable, NamedTuple, Sequence
 from seqmnist.comparing.rows import FIELDS, MEASURED, Row
 from seqmnist.errors import one_line
 
-MAX_TEXT = 60  # characters of a column, more than any name that the suite gives
+MAX_TEXT = 60  # characters of a column, more than any name of the suite has
 
 
 class Column(NamedTuple):
     """A column of the table.
 
     Attributes:
-        heading: what is above it.
-        is_number: whether it is aligned to the right.
-        form: the text of a row.
-        importance: in a narrow terminal the columns with the lowest are left out.
+        heading: the text above the column.
+        is_number: whether the column is aligned to the right.
+        form: takes a row; returns the text in the column.
+        importance: a narrow terminal leaves out the columns with the lowest importance.
     """
 
     heading: str
@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
 
 def _accuracy(split: str) -> Callable[[Row], str]:
-    """`0.9712 (9712/10000)`, or mean ± standard deviation (number of runs)."""
+    """Makes `0.9712 (9712/10000)`, or mean ± standard deviation (number of runs)."""
 
     def form(row: Row) -> str:
         name = f"{split}_accuracy"
@@ -45,7 +45,7 @@ def _accuracy(split: str) -> Callable[[Row], str]:
 
 
 def _value(name: str, form: str = "{}") -> Callable[[Row], str]:
-    """A row's value, or "-"."""
+    """Makes the text of a row's value, or "-" if the value is unknown."""
 
     def text(row: Row) -> str:
         value = row.values[name]
@@ -62,7 +62,7 @@ def seeds(row: Row) -> str:
         row: the row.
 
     Returns:
-        `3`, `0-2,7`, or "-" if the seed is not known.
+        `3`, `0-2,7`, or "-" if the seed is unknown.
     """
     if not row.parts:
         return _value("seed")(row)
@@ -76,17 +76,17 @@ def seeds(row: Row) -> str:
 
 
 def _seeds(row: Row) -> str:
-    """As `seeds`, but short."""
+    """A row's seeds, shortened to 9 characters."""
     text = seeds(row)
     return text if len(text) <= 9 else f"{text[:7]}.."
 
 
 def _run(row: Row) -> str:
-    """The run's name, or how many there are."""
+    """The run's name, or the number of runs."""
     return f"{len(row.parts)} runs" if row.parts else _value("run")(row)
 
 
-# The importance is for terminals of 80 columns on; a pipe gets all of them.
+# The importance is chosen for terminals of 80 columns and more; a pipe gets them all.
 COLUMNS = (
     Column("test accuracy", False, _accuracy("test"), 14),
     Column("validation", False, _accuracy("validation"), 11),
@@ -111,12 +111,12 @@ def format_table(rows: Sequence[Row], width: int | None = None) -> list[str]:
 
     Args:
         rows: the rows.
-        width: characters of a line; the least important columns are left out until it
-            is enough. `None` for all columns.
+        width: characters of a line; the least important columns are left out until the
+            table fits. `None` for all columns.
 
     Returns:
-        The lines, the headings first; the last one tells what was left out, if
-        anything was.
+        The lines, the headings first; if columns were left out, the last line names
+        them.
     """
     columns = _columns(rows)
     table = {column: [column.heading, *map(column.form, rows)] for column in columns}
@@ -160,9 +160,9 @@ def format_markdown(rows: Sequence[Row]) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is."""
+    """Escapes a text for Markdown."""
     for character in "\\|`*_<[":
-        # Within a word, underscores mean nothing to it.
+        # Underscores within a word have no meaning in Markdown.
         if character != "_" or text.startswith("_"):
             text = text.replace(character, "\\" + character)
     return text
@@ -175,9 +175,9 @@ def format_csv(rows: Sequence[Row]) -> str:
         rows: the rows.
 
     Returns:
-        A header and a line per row. `..._std` are the standard deviations of a group,
-        `option_...` what config.json holds; what is not known, or not the same in all
-        runs of a group, is empty.
+        A header and a line per row. `..._std` are a group's standard deviations,
+        `option_...` the entries of config.json. A value is empty if it is unknown or
+        differs between the runs of a group.
     """
     names = sorted({name for row in rows for name in row.options})
     header = [*FIELDS, *(f"{name}_std" for name in MEASURED), "seeds"]
@@ -198,23 +198,23 @@ def format_csv(rows: Sequence[Row]) -> str:
 
 
 def format_json(rows: Sequence[Row], comparison: dict[str, Any] | None) -> str:
-    """All there is to know of the rows, with all digits.
+    """All data of the rows as JSON, with all digits.
 
     Args:
         rows: the rows.
-        comparison: what compare.py found out about the best two, or `None`.
+        comparison: the comparison of the best two rows, or `None`.
 
     Returns:
-        An object with `rows` and `comparison`. A row has the names of `FIELDS`, `std`
-        by the same names, `options` as in config.json as far as its runs agree, and
-        its `runs`, which are rows too, if it has several.
+        The text of an object with `rows` and `comparison`. A row has the keys of
+        `FIELDS`; `std` with the same keys; `options`, the entries of config.json that
+        all runs share; and `runs`, the rows of a group's runs.
     """
     content = {"rows": [_as_object(row) for row in rows], "comparison": comparison}
     return json.dumps(content, indent=1)
 
 
 def _as_object(row: Row) -> dict[str, Any]:
-    """A row as JSON has it."""
+    """A row as a JSON object."""
     return {
         **row.values,
         "std": row.spread,
@@ -225,6 +225,6 @@ def _as_object(row: Row) -> dict[str, Any]:
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns; that of the status only if not all runs are finished."""
+    """The columns; with the status only if some run is not finished."""
     all_finished = all(row.values["status"] == "finished" for row in rows)
     return [c for c in COLUMNS if c.heading != "status" or not all_finished]

@@ -1,7 +1,6 @@
 """Seeded epochs of training batches, and batches that count every example once.
 
-Which examples a step sees, and how they are distorted, follows from the seed and the
-step alone.
+The seed and the step alone determine the examples of a step and their distortions.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class Batch(NamedTuple):
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     """The number of full batches in a split.
 
-    Each epoch leaves out the examples that do not fill a batch; which ones, changes
-    with the permutation.
+    Each epoch leaves out the remaining examples, which do not fill a batch. They change
+    with the epoch's permutation.
 
     Args:
         num_examples: size of the training split.
@@ -62,22 +61,22 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yields the batches of a run, one per step.
 
-    Each epoch is a new permutation of the split, drawn from `(seed, epoch)` by NumPy's
-    legacy generator, whose stream is the same in every NumPy version.
+    Each epoch has a new permutation of the split, drawn from `(seed, epoch)` by NumPy's
+    legacy generator. Its stream is the same in every NumPy version.
 
     Args:
         split: the training split.
         batch_size: examples per step, at most the size of the split.
-        seed: of the run, 0 to 2**32 - 1.
+        seed: seed of the run, 0 to 2**32 - 1.
         num_steps: steps of the whole run.
         first_step: steps already done, whose batches are left out.
-        max_shift: each image is moved by up to so many pixels down or up and right or
-            left, each time anew; see `distort_images`.
-        max_slant: each image is slanted by up to so many pixels per row, either way.
-        share: which examples of each batch to yield.
+        max_shift: the most pixels by which an image is moved down or up, and right or
+            left, anew each time; see `distort_images`.
+        max_slant: the most pixels per row by which an image is slanted, either way.
+        share: the part of each batch to yield.
 
     Yields:
-        One `Batch` of exactly `batch_size` examples, or that share of it, per step.
+        One `Batch` per step: `batch_size` examples, or the share of them.
 
     Raises:
         UserError: the split is smaller than one batch.
@@ -104,19 +103,20 @@ def training_batches(
 def distort_images(
     images: np.ndarray, shifts: np.ndarray, slants: np.ndarray
 ) -> np.ndarray:
-    """Slants and moves images; what leaves them is lost, and zeros come in.
+    """Slants and moves images; pixels that leave an image are lost, and zeros fill in.
 
     Source: LeCun et al., "Gradient-based learning applied to document recognition",
-    Proceedings of the IEEE 86, 1998, section III, which squeezes and scales them too.
+    Proceedings of the IEEE 86, 1998, section III. The paper also squeezes and scales.
 
     Args:
         images: `[num_images, height, width]`, at least one.
-        shifts: int `[num_images, 2]`, by how many pixels down and to the right.
-        slants: float `[num_images]`, by how many pixels a row is further to the right
-            than the one below it; rounded to whole pixels, the middle at its place.
+        shifts: int `[num_images, 2]`, pixels down and to the right.
+        slants: float `[num_images]`, pixels by which a row is moved further to the
+            right than the row below. Moves are rounded to whole pixels; the middle
+            stays in place.
 
     Returns:
-        An array like `images`.
+        An array with shape and dtype of `images`.
     """
     num_images, height, width = images.shape
     rows = np.arange(height)
@@ -126,7 +126,7 @@ def distort_images(
     above, beside = np.abs(down).max(), np.abs(right).max()
     margins = [(0, 0), (above, above), (beside, beside)]
     padded = np.pad(images, margins, "constant")
-    # A view of each padded row through a window, at each of the window's places.
+    # A view with every window of `width` pixels in each padded row.
     windows = np.lib.stride_tricks.as_strided(
         padded,
         [*padded.shape[:2], 2 * beside + 1, width],
@@ -138,7 +138,7 @@ def distort_images(
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
-    """Yields a split in order, each example once, the last batch short if need be.
+    """Yields a split in order, each example once; the last batch may be short.
 
     Args:
         split: the split to evaluate.

@@ -1,8 +1,8 @@
 """The IDX file format, gzip or raw.
 
-Described by the authors of MNIST beside the data set (LeCun, Cortes and Burges, "The
-MNIST database of handwritten digits", 1998): a big-endian header (two zero bytes, a
-type code, the number of dimensions, each dimension as uint32), then the values.
+The authors of MNIST describe the format with the data set (LeCun, Cortes and Burges,
+"The MNIST database of handwritten digits", 1998): a big-endian header (two zero bytes,
+a type code, the number of dimensions, each dimension as uint32), then the values.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ INT32_MATRIX = 0x00000C02
 DTYPES: dict[int, np.dtype] = {0x08: np.dtype("u1"), 0x0C: np.dtype(">i4")}
 
 GZIP_MAGIC = b"\x1f\x8b"
-# MNIST's images shrink to a fifth, empty ones to a thousandth (deflate's limit). What
-# is large and promises to grow a hundredfold is a lie or a bomb, not a set of digits.
+# gzip shrinks MNIST's images to a fifth, and empty images to a thousandth (deflate's
+# limit). A large file whose header announces a hundred times its size is damaged or a
+# bomb.
 MAX_GZIP_RATIO = 100
 ALWAYS_READ = 1 << 26  # bytes
-CHUNK_SIZE = 1 << 20  # bytes read at a time, so that a lying header allocates nothing
+CHUNK_SIZE = 1 << 20  # bytes per read, so that a wrong header allocates no memory
 
 
 def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
@@ -39,7 +40,7 @@ def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
 
     Args:
         path: the file, gzip or raw.
-        kinds: what the file may hold: magic number -> name, for messages.
+        kinds: the allowed contents: magic number -> name, for messages.
 
     Returns:
         The values, read-only, in the header's shape, uint8 or big-endian int32; and the
@@ -64,7 +65,7 @@ def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
                 max_size = max(file_size * MAX_GZIP_RATIO, ALWAYS_READ)
                 return _parse_idx(path, cast(IO[bytes], unzipped), max_size, kinds)
     except (EOFError, zlib.error, OSError) as error:
-        # The gzip module reports what is wrong in its data as an OSError without errno.
+        # The gzip module reports damaged data as an OSError without errno.
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"{path}: cannot be read ({error.strerror})")
         raise UserError(f"{path}: broken gzip data ({error}); fetch the file again")
@@ -73,14 +74,14 @@ def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
 def _parse_idx(
     path: Path, stream: IO[bytes], max_size: int, kinds: dict[int, str]
 ) -> tuple[np.ndarray, str]:
-    """Parses an open IDX file of which at most `max_size` bytes shall be read."""
+    """Parses an open IDX file; reads at most `max_size` bytes of values."""
     header, shape, dtype, name = _read_header(path, stream, kinds)
     num_bytes = functools.reduce(operator.mul, shape, dtype.itemsize)
     announced = f"{num_bytes} bytes for {' x '.join(map(str, shape))} {name}"
     if num_bytes > max_size:
         raise UserError(
-            f"{path}: truncated, or a bomb: the header announces {announced}, more "
-            f"than the {max_size} that a file of this size is read to"
+            f"{path}: truncated, or a bomb: the header announces {announced}; at most "
+            f"{max_size} bytes are read from a file of this size"
         )
     digest = hashlib.sha256(header)
     chunks = []
@@ -97,7 +98,7 @@ def _parse_idx(
         remaining -= len(chunk)
     if stream.read(1):
         raise UserError(
-            f"{path}: trailing bytes behind the {announced} that the header announces"
+            f"{path}: trailing bytes after the {announced} that the header announces"
         )
     return np.frombuffer(b"".join(chunks), dtype).reshape(shape), digest.hexdigest()
 
@@ -105,21 +106,21 @@ def _parse_idx(
 def _read_header(
     path: Path, stream: IO[bytes], kinds: dict[int, str]
 ) -> tuple[bytes, tuple[int, ...], np.dtype, str]:
-    """Reads the header: its bytes, and what it says of shape, dtype and kind."""
+    """Reads the header; returns its bytes, and shape, dtype and kind of the values."""
     start = stream.read(4)
     magic = int.from_bytes(start, "big")
     if len(start) < 4 or magic not in kinds:
         expected = " or ".join(f"0x{magic:08x} ({kinds[magic]})" for magic in kinds)
         raise UserError(
             f"{path}: magic number 0x{start.hex()}; expected {expected}: "
-            "this is not the IDX file its name says"
+            "this is not the IDX file that its name says"
         )
     code, num_dimensions = magic >> 8, magic & 0xFF
     dimensions = stream.read(4 * num_dimensions)
     if len(dimensions) < 4 * num_dimensions:
         raise UserError(
             f"{path}: truncated within the header; "
-            f"expected {4 + 4 * num_dimensions} bytes of it"
+            f"expected a header of {4 + 4 * num_dimensions} bytes"
         )
     shape = tuple(int(n) for n in np.frombuffer(dimensions, ">u4"))
     if shape[0] == 0:

@@ -1,4 +1,4 @@
-"""MNIST, or a set like it, as verified NumPy splits."""
+"""MNIST, or a data set in its format, as verified NumPy splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seqmnist.paths import DATA_DIR, check_folder
 IMAGE_SIZE = 28  # pixels, height and width
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE)
 NUM_CLASSES = 10
-VALIDATION_SIZE = 5000  # as the TensorFlow tutorials' reader split it
+VALIDATION_SIZE = 5000  # as in the TensorFlow tutorials' reader
 
 # SHA-256 of the four decompressed files that ship in data/.
 SHIPPED_SHA256 = {
@@ -26,9 +26,9 @@ SHIPPED_SHA256 = {
     "test-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-# The names under which MNIST, Fashion-MNIST, KMNIST and QMNIST are published; each is
-# looked for as it stands and with ".gz" behind it. "." for "-" is what some unpackers
-# make of "-idx3-ubyte".
+# The names under which MNIST, Fashion-MNIST, KMNIST and QMNIST are published. Each name
+# is looked for as it is and with ".gz" appended. Some unpackers turn "-idx3-ubyte" into
+# ".idx3-ubyte".
 FILE_NAMES = {
     "train-images": (
         "train-images-idx3-ubyte",
@@ -52,7 +52,7 @@ FILE_NAMES = {
     ),
 }
 
-QMNIST_COLUMNS = 8  # of which the first is the class
+QMNIST_COLUMNS = 8  # the first column is the class
 
 
 class Split(NamedTuple):
@@ -68,10 +68,10 @@ class Split(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The three splits of a data set, and the digest that names it.
+    """The three splits of a data set, and the digest that identifies the data.
 
     Attributes:
-        train: the training files' examples behind the first `validation_size`.
+        train: the training files' examples after the first `validation_size`.
         validation: the training files' first `validation_size` examples.
         test: the test files' examples.
         digest: SHA-256, in hexadecimal, of the four decompressed files' SHA-256.
@@ -86,11 +86,11 @@ class Splits(NamedTuple):
 def load_splits(
     data_dir: str | os.PathLike[str] = DATA_DIR, validation_size: int = VALIDATION_SIZE
 ) -> Splits:
-    """Reads the four IDX files of a folder and splits them as the TF tutorials did.
+    """Reads the four IDX files of a folder, and splits them as the TF tutorials did.
 
     Args:
         data_dir: folder with the training and test images and labels, gzip or raw,
-            under the names of `FILE_NAMES`. The files of the project's own `data/` are
+            under the names in `FILE_NAMES`. Files in the project's own `data/` are
             checked against their known digests.
         validation_size: number of training examples to hold out, from the front.
 
@@ -98,15 +98,15 @@ def load_splits(
         `Splits`; the images stay uint8 and are not copied.
 
     Raises:
-        UserError: a file is missing, unreadable, not what its header says, or holds
-            labels outside 0 to 9; images and labels differ in number; or
-            `validation_size` leaves nothing to train on.
+        UserError: a file is missing, cannot be read, does not match its header, or
+            holds labels outside 0 to 9; images and labels differ in number; or
+            `validation_size` leaves no training examples.
     """
     folder = Path(data_dir)
     if folder == DATA_DIR and not folder.exists():
         raise UserError(
             "seqmnist is installed without MNIST; give load_splits, or --data-dir, the "
-            "folder data/ of a clone, or another one with the four IDX files: "
+            "folder data/ of a clone, or another folder with the four IDX files: "
             + ", ".join(f"{names[0]}.gz" for names in FILE_NAMES.values())
         )
     check_folder(
@@ -157,14 +157,14 @@ def find_file(folder: Path, kind: str) -> Path:
     """The path of one of the four files.
 
     Args:
-        folder: where to look.
+        folder: the folder to search.
         kind: a key of `FILE_NAMES`.
 
     Returns:
-        The first of the kind's names that exists, raw before gzip.
+        The path of the first name of this kind that exists, raw before gzip.
 
     Raises:
-        UserError: none of them exists.
+        UserError: no file of this kind exists.
     """
     for name in FILE_NAMES[kind]:
         for candidate in (folder / name, folder / (name + ".gz")):
@@ -200,7 +200,7 @@ def read_images(path: Path) -> tuple[np.ndarray, str]:
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, str]:
-    """Reads an IDX file of labels, or QMNIST's, whose first column is the class.
+    """Reads an IDX file of labels; in QMNIST's files the first column is the class.
 
     Args:
         path: the file, gzip or raw.

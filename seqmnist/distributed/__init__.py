@@ -1,7 +1,7 @@
 """Several workers that train one network together.
 
-cluster       who they are, from the variable TF_CONFIG
-rendezvous    what they tell one another before the first step and after the last
+cluster       the workers' addresses, from the variable TF_CONFIG
+rendezvous    messages between workers before the first step and after the last
 workers       shares of a batch, sums over all workers
-watchdog      no worker waits for a lost one for ever
+watchdog      ends a worker that waits too long for a lost one
 """

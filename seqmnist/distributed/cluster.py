@@ -1,10 +1,11 @@
-"""Several workers that train one network, as the variable TF_CONFIG names them.
+"""The workers that train one network, from the environment variable TF_CONFIG.
 
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]},
                 "task": {"type": "worker", "index": 0}}'
 
-is what TensorFlow's users, Kubernetes operators and launch.py set for each process,
-with its own index. Worker 0 is the chief: it alone has a run folder.
+Users of TensorFlow, Kubernetes operators and launch.py set this variable for each
+process, with the process's own index. Worker 0 is the chief: only the chief has a run
+folder.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ CONNECT_SECONDS = 2.0
 
 
 class Cluster(NamedTuple):
-    """The workers, and which of them this process is.
+    """The workers, and the index of this process among them.
 
     Attributes:
-        addresses: of all workers, "host:port" each.
-        task_index: of this worker, 0 to `len(addresses) - 1`.
+        addresses: the addresses of all workers, "host:port" each.
+        task_index: the index of this worker, 0 to `len(addresses) - 1`.
     """
 
     addresses: list[str]
@@ -43,14 +44,14 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
     """Reads the variable TF_CONFIG.
 
     Args:
-        environ: the environment's variables.
+        environ: the environment variables.
 
     Returns:
-        The cluster; `None` where the variable is missing or empty, or names no other
-        worker than this one.
+        The cluster; `None` if the variable is missing or empty, or names only this
+        worker.
 
     Raises:
-        UserError: it is not as described above.
+        UserError: the variable does not have the form in the module's docstring.
     """
     text = environ.get(VARIABLE, "").strip()
     if not text:
@@ -64,7 +65,7 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
         return None
     others = sorted(set(map(str, cluster)) - {"worker"})
     if others:
-        raise _bad(f"names tasks of type {', '.join(others)}, and all are alike here")
+        raise _bad(f"names tasks of type {', '.join(others)}, and all must be workers")
     addresses = cluster.get("worker")
     if not isinstance(addresses, list) or not addresses:
         raise _bad("has no list of addresses at cluster.worker")
@@ -78,7 +79,7 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
         raise _bad(f"has {json.dumps(task.get('type'))} as task.type")
     index = task.get("index")
     if isinstance(index, str) and re.fullmatch("[0-9]{1,9}", index):
-        index = int(index)  # as some operators write it
+        index = int(index)  # some operators write the index as a string
     if type(index) is not int or not 0 <= index < len(addresses):
         raise _bad(
             f"has {json.dumps(task.get('index'))} as task.index, of workers 0 to "
@@ -88,7 +89,7 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
 
 
 def code_digest(script: str) -> str:
-    """What names this version of the code.
+    """A digest of this version of the code.
 
     Args:
         script: the script's name without `.py`.
@@ -107,11 +108,11 @@ def code_digest(script: str) -> str:
 def check_port(address: str) -> None:
     """Raises a `UserError` if a server cannot listen at the port of an address.
 
-    TensorFlow's server would share a port that another one has, and both would fail
+    TensorFlow's server would share a port with another server, and both would fail
     later.
 
     Args:
-        address: this worker's.
+        address: the address of this worker.
     """
     _, port = _split(address)
     with socket.socket() as probe:
@@ -121,25 +122,26 @@ def check_port(address: str) -> None:
         except OSError as error:
             raise UserError(
                 f"{VARIABLE}: this worker cannot listen at port {port} of {address} "
-                f"({error.strerror}); give it a free port, or stop who has this one"
+                f"({error.strerror}); give it a free port, or stop the process that "
+                "has this one"
             )
 
 
 def connection_error(address: str) -> OSError | None:
-    """Why no connection can be made to an address.
+    """The error of a connection to an address.
 
     Args:
-        address: a worker's.
+        address: the address of a worker.
 
     Returns:
-        The error; `None` if somebody listens there. A `ConnectionRefusedError` says
-        that nobody does, while others may pass.
+        The error; `None` if a process listens at the address. `ConnectionRefusedError`
+        means that no process listens; other errors may be temporary.
     """
     try:
         socket.create_connection(_split(address), CONNECT_SECONDS).close()
     except OSError as error:
         return error
-    except UnicodeError:  # of a name that no host can have
+    except UnicodeError:  # the name cannot be a host's
         return OSError(errno.EINVAL, "no host's name")
     return None
 
@@ -157,7 +159,7 @@ def _is_address(address):
 
 
 def _member(value: Any, name: str) -> dict[str, Any]:
-    """A member of the variable's object that is an object itself, empty if missing."""
+    """A member of TF_CONFIG that has to be an object; empty if it is missing."""
     member = value.get(name, {}) if isinstance(value, dict) else None
     if not isinstance(member, dict):
         raise _bad(f"has no object at {name}")

@@ -1,4 +1,4 @@
-"""Messages among the workers before the first step and after the last."""
+"""Messages between workers before the first step and after the last."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from seqmnist.errors import LostWorker
 POLL_SECONDS = 0.05
 FAREWELL_SECONDS = 10.0
 
-# Kinds of messages: what all must have alike, and that a worker has come to the end.
+# Kinds of messages: the facts that all workers must share, and the end of a worker.
 FACTS, END = "facts", "end"
 
 
 class Rendezvous:
     """Messages between the chief and each other worker.
 
-    They pass through queues at the chief, which each worker of any TensorFlow can read
-    and fill; a collective operation among different TensorFlows would crash. A message
-    has its kind and its sender's mark, and the answer has that mark too: a process of
-    the same index may have been there before, and gone.
+    Messages pass through queues at the chief. Workers of any TensorFlow version can
+    read and fill the queues, whereas a collective operation between different versions
+    would crash. A message has its kind and the sender's mark. The answer has the same
+    mark, since an earlier process of the same index may have left messages.
 
     Args:
-        addresses: of all workers.
-        index: which of them this is.
+        addresses: the addresses of all workers.
+        index: the index of this worker.
         server: this worker's `tf.train.Server`.
         timeout: seconds to wait for a worker.
-        watched: a context in which the process ends if the chief does.
+        watched: makes a context in which this process ends if the chief is lost.
     """
 
     def __init__(
@@ -61,20 +61,21 @@ class Rendezvous:
         """Waits until the chief can be reached. For all but the chief.
 
         Raises:
-            LostWorker: it cannot be.
+            LostWorker: the chief cannot be reached in time.
         """
         deadline = time.monotonic() + self._timeout
         while connection_error(self._addresses[0]) is not None:
-            self._check(deadline, [0], "it can be reached by now")
+            self._check(deadline, [0], "it can be reached only now")
             time.sleep(POLL_SECONDS)
 
     def report(self, kind: str, message: Any = None) -> Any:
         """Sends the chief a message; returns the answer. For all but the chief.
 
-        It waits as long as the chief is there, and answers at all.
+        Waits as long as the chief runs and responds to requests.
         """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._watched())  # closing takes long without a chief
+            # Without a chief, closing the session takes long.
+            stack.enter_context(self._watched())
             session = stack.enter_context(self._session())
 
             def run(fetches: Any, feed: Any = None) -> Any:
@@ -82,7 +83,7 @@ class Rendezvous:
                     try:
                         return session.run(fetches, feed)
                     except tf.errors.OpError:
-                        threading.Event().wait()  # until it is known who has gone
+                        threading.Event().wait()  # the watchdog ends the process
 
             text = json.dumps([self._mark, kind, message])
             run(self._to_chief[self._index].put, {self._text: text})
@@ -95,13 +96,13 @@ class Rendezvous:
                     return answer
 
     def collect(self, kind: str) -> dict[int, Any]:
-        """Waits for a message from each other worker, the last one. For the chief.
+        """Collects the last message of each other worker. For the chief.
 
-        What one sent that has gone since does not count, nor what is of another kind: a
-        worker that has been started again can only wait until the chief has gone.
+        Messages of lost workers and of another kind do not count. A worker that was
+        started again sends another kind, and has to wait until the chief ends.
 
         Raises:
-            LostWorker: some did not come, or cannot be reached.
+            LostWorker: some workers did not send a message, or cannot be reached.
         """
         deadline = time.monotonic() + self._timeout
         messages: dict[int, Any] = {}
@@ -122,7 +123,7 @@ class Rendezvous:
         return messages
 
     def answer(self, message: Any) -> None:
-        """Sends a message to each other worker; waits a while for it to be read."""
+        """Sends a message to each other worker; waits a while until all are read."""
         deadline = time.monotonic() + FAREWELL_SECONDS
         with self._session() as session:
             for index, queue in self._from_chief.items():
@@ -133,9 +134,10 @@ class Rendezvous:
                 time.sleep(POLL_SECONDS)
 
     def barrier(self) -> None:
-        """Waits until all are at the end; the chief for a while, and it goes last.
+        """Waits until all workers are at the end.
 
-        So a restart finds all of them, and no session is at a chief that has gone.
+        The chief waits only a while, and ends last. So a restart finds all workers, and
+        no session is left without its chief.
         """
         if self._index:
             self.report(END)
@@ -150,11 +152,11 @@ class Rendezvous:
                     time.sleep(POLL_SECONDS)
 
     def _session(self) -> Any:
-        """A session at the chief."""
+        """Opens a session on the chief's server."""
         return tf.Session(self._target, graph=self._graph, config=self._config)
 
     def _check(self, deadline: float, missing: Sequence[int], reason: str) -> None:
-        """Raises `LostWorker` if it is too late."""
+        """Raises `LostWorker` after the deadline."""
         if time.monotonic() < deadline:
             return
         names = []

@@ -1,4 +1,4 @@
-"""A thread that ends the process when another worker is waited for too long."""
+"""A thread that ends the process when it has waited too long for another worker."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Callable, Iterator, NamedTuple
 from seqmnist.errors import LostWorker, one_line
 
 LOOK_SECONDS = 0.5
-PROBE_SECONDS = 3.0  # how long is waited before the others are looked at
+PROBE_SECONDS = 3.0  # time in a block before the other workers are checked
 
 
 class Watched(NamedTuple):
-    """A block that is watched.
+    """A watched block.
 
     Attributes:
-        since: when it began.
-        timeout: seconds that it may take.
-        find_lost: says who has gone, or "".
-        find_silent: says who cannot be reached, or "".
+        since: the time at which the block began, by `time.monotonic`.
+        timeout: seconds that the block may take.
+        find_lost: returns the workers that have ended, in words, or "".
+        find_silent: returns the workers that cannot be reached, in words, or "".
     """
 
     since: float
@@ -31,25 +31,25 @@ class Watched(NamedTuple):
 
 
 class Watchdog:
-    """Ends the process if a block takes too long, or a worker has gone meanwhile.
+    """Ends the process if a block takes too long, or if a worker has ended meanwhile.
 
-    It does not wait for an exception: TensorFlow may never come back from what waits
-    for a worker that has gone, or take minutes to close its session.
+    The watchdog does not wait for an exception: a call of TensorFlow that waits for a
+    lost worker may never return, or take minutes to close the session.
 
     Args:
-        line: makes the line to say of what was lost.
+        line: takes the lost workers in words; returns the error's line.
     """
 
     def __init__(self, line: Callable[[str], str]) -> None:
         self._line = line
         self._watched: Watched | None = None
         self._is_closed = threading.Event()
-        # Of its own, as stderr is held back now and then.
+        # A copy, since stderr is held back at times.
         self._stderr = os.dup(2)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def close(self) -> None:
-        """Watches no more."""
+        """Ends the watching."""
         self._is_closed.set()
 
     @contextlib.contextmanager
@@ -59,7 +59,7 @@ class Watchdog:
         find_lost: Callable[[], str],
         find_silent: Callable[[], str],
     ) -> Iterator[None]:
-        """Watches a block; its arguments are as in `Watched`. Blocks may be nested."""
+        """Watches a block, with arguments as in `Watched`. Blocks may be nested."""
         outer = self._watched
         self._watched = Watched(time.monotonic(), timeout, find_lost, find_silent)
         try:
@@ -68,7 +68,7 @@ class Watchdog:
             self._watched = outer and outer._replace(since=time.monotonic())
 
     def _watch(self) -> None:
-        """Looks at the clock."""
+        """Checks the clock and the other workers, until `close`."""
         while not self._is_closed.wait(LOOK_SECONDS):
             watched = self._watched
             if watched is None:
@@ -78,10 +78,10 @@ class Watchdog:
             if not lost and waited >= watched.timeout:
                 who = watched.find_silent() or "the others"
                 lost = (
-                    f"{who}: no answer for {watched.timeout:g} seconds (where a step "
-                    "or the chief takes longer, give a longer --worker-timeout)"
+                    f"{who}: no answer for {watched.timeout:g} seconds (if a step or "
+                    "the chief takes longer, give a longer --worker-timeout)"
                 )
-            if lost and self._watched is watched:  # it still waits
+            if lost and self._watched is watched:  # the block is still waiting
                 try:
                     line = f"error: {one_line(self._line(lost))}\n"
                     os.write(self._stderr, line.encode(errors="backslashreplace"))

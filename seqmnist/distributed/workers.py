@@ -1,14 +1,14 @@
-"""Several workers that do the same steps, each with its share of every batch.
+"""A run of several workers: all do the same steps, each with its share of every batch.
 
-Several workers compute what one would. Each has all the weights, and computes the
-gradient of its share of the batch; one all-reduce adds up the shares, and every worker
-makes the same update with the sum. Worker 0, the chief, has the run's folder. What the
-processes exchange goes through TensorFlow's own servers (`tf.train.Server`, gRPC) and
-its op CollectiveReduce.
+Several workers compute the same result as one process. Each worker has all the weights,
+and computes the gradient of its share of the batch. One all-reduce sums the gradients,
+and every worker makes the same update with the sum. Worker 0, the chief, has the run's
+folder. The processes communicate through TensorFlow's servers (`tf.train.Server`, gRPC)
+and its op CollectiveReduce.
 
-A collective operation waits for all workers. Should one be lost, TensorFlow 1.15.5
-waits for ever, and 2.21 does so if the worker hangs; so a thread watches how long is
-waited, and ends the process.
+A collective operation waits for all workers. If a worker is lost, TensorFlow 1.15.5
+waits for ever; 2.21 does so if the worker hangs. So a thread measures the time of
+waiting, and ends the process after the timeout.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from seqmnist.record.tally import Tally
 from seqmnist.run.one_worker import OneWorker
 from seqmnist.run.signals import StopSignals
 
-# Each collective operation has a number of its own, the same on all workers.
+# Numbers of the collective operations, the same on all workers.
 UPDATE, EVALUATION, WEIGHTS = 1, 2, 3
 
 TALLIED = ("loss", "correct", "count")
@@ -48,18 +48,19 @@ ENDING_SECONDS = 5.0
 
 
 def find_workers(config: Namespace, data_digest: str) -> OneWorker:
-    """This process as one of the workers that the variable TF_CONFIG names.
+    """Makes this process one of the workers in the variable TF_CONFIG.
 
     Args:
         config: the run's configuration.
-        data_digest: of the data.
+        data_digest: the digest of the data.
 
     Returns:
-        A worker to be entered, as a context; `OneWorker` where TF_CONFIG names no other
+        The worker, to use as a context; a `OneWorker` if TF_CONFIG names no other
         worker.
 
     Raises:
-        UserError: TF_CONFIG is malformed, or a batch has no image for each worker.
+        UserError: TF_CONFIG is malformed, or a batch has fewer images than there are
+            workers.
     """
     cluster = read_cluster(os.environ)
     if cluster is None:
@@ -70,8 +71,8 @@ def find_workers(config: Namespace, data_digest: str) -> OneWorker:
             f"--batch-size {config.batch_size}: each of the {num_workers} workers in "
             f"TF_CONFIG needs an image of every batch; expected {num_workers} or more"
         )
-    # TensorFlow warns of steps that ended as they should, and says of a lost worker
-    # in many lines what it raises as an error too.
+    # TensorFlow prints warnings about steps that ended normally, and many lines about a
+    # lost worker, for which it raises an error too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     facts = {
         "TF_CONFIG's workers": cluster.addresses,
@@ -88,7 +89,8 @@ class Workers(OneWorker):
     Args:
         cluster: the workers.
         timeout: seconds to wait for another worker, at the start and in each step.
-        facts: what all workers must have alike beside TensorFlow, as JSON can hold it.
+        facts: name -> value that all workers must share, as JSON can hold it; the
+            version of TensorFlow is added.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class Workers(OneWorker):
 
     def session(self, graph: Any, config: Any) -> Any:
         config = tf.ConfigProto() if config is None else config
-        # Without a filter, a session waits for ever for workers that are not there.
+        # Without a filter, a session waits for ever for workers that do not run.
         config.device_filters.append(f"/job:worker/task:{self.index}")
         leader = "/job:worker/replica:0/task:0"
         config.experimental.collective_group_leader = leader
@@ -153,7 +155,8 @@ class Workers(OneWorker):
         shapes = [tensor.shape.as_list() for tensor in tensors]
         self._stop = tf.placeholder_with_default(tf.zeros([1]), [1], "stop")
         flat = tf.concat([tf.reshape(t, [-1]) for t in tensors] + [self._stop], 0)
-        # One operation for all: each costs some milliseconds, however small it is.
+        # One operation for all tensors: each operation costs some milliseconds, however
+        # small it is.
         flat = self._collective_reduce(flat, UPDATE)
         sizes = [int(np.prod(shape)) for shape in shapes]
         *parts, self._num_stopping = tf.split(flat, [*sizes, 1])
@@ -169,7 +172,7 @@ class Workers(OneWorker):
     def prepare(self, variables: Sequence[Any]) -> None:
         with tf.name_scope("workers"):
             values = [variable.read_value() for variable in variables]
-            # As integers, as the sum of a number and zeros is the number, to the bit.
+            # As integers, where the sum of a number and zeros has the same bits.
             bits = [tf.reshape(tf.bitcast(value, tf.int32), [-1]) for value in values]
             flat = tf.concat(bits, 0)
             if self.index:
@@ -234,9 +237,9 @@ class Workers(OneWorker):
         )
 
     def _compare(self) -> None:
-        """Tells the chief the facts; goes on if all are as the chief's."""
+        """Compares the facts of all workers with the chief's; raises if they differ."""
         assert self._rendezvous is not None
-        # TensorFlow is loaded by now; as they are after they were sent.
+        # Only now is TensorFlow loaded. JSON gives the facts the form of received ones.
         facts = json.loads(json.dumps({"TensorFlow": tf.VERSION, **self._facts}))
         if self.index:
             self._rendezvous.reach()
@@ -258,7 +261,7 @@ class Workers(OneWorker):
     def _refused(
         self, index: int, there: Mapping[str, Any], here: Mapping[str, Any]
     ) -> str:
-        """What differs at a worker, by name, or ""."""
+        """The differences between a worker's facts and the chief's, in words, or ""."""
         differing = differences(there, here, "at worker 0")
         if not differing:
             return ""
@@ -267,7 +270,7 @@ class Workers(OneWorker):
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
-        """A block in which this worker may wait for others, but not for too long."""
+        """A block in which this worker waits for others, at most for the timeout."""
         lost = (
             tf.errors.AbortedError,
             tf.errors.CancelledError,
@@ -282,7 +285,7 @@ class Workers(OneWorker):
             ):
                 yield
         except lost as error:
-            # A process that is about to end still listens for a moment.
+            # A process that is about to end still accepts connections for a moment.
             deadline = time.monotonic() + ENDING_SECONDS
             reason = self._find_lost()
             while not reason and time.monotonic() < deadline:
@@ -292,7 +295,7 @@ class Workers(OneWorker):
             raise LostWorker(self._lost(reason))
 
     def _watching_chief(self) -> ContextManager[None]:
-        """A block in which the chief has to be there, and to answer."""
+        """A block in which the chief has to run and to respond."""
 
         def find_lost() -> str:
             return self._find_lost(chief_only=True)
@@ -305,7 +308,7 @@ class Workers(OneWorker):
     def _find_lost(
         self, kind: type[OSError] = ConnectionRefusedError, chief_only: bool = False
     ) -> str:
-        """Which workers have gone; with `OSError`, which cannot be reached; or ""."""
+        """Names workers that have ended, or with `OSError` are out of reach; or ""."""
         found = []
         others = [i for i in range(1 if chief_only else self.size) if i != self.index]
         for index in others:
@@ -316,12 +319,12 @@ class Workers(OneWorker):
         return ", ".join(found)
 
     def _lost(self, what: str) -> str:
-        """The line on a lost worker."""
+        """The error's line for a lost worker."""
         return f"worker {self.index} of {self.size} lost {what}; {self._advice}"
 
 
 def _from_bits(bits: Any, like: Any) -> Any:
-    """A tensor of the type and shape of another one, from its bits as int32."""
+    """Converts bits as int32 to a tensor with dtype and shape of `like`."""
     shape = like.shape.as_list()
     if like.dtype.size == 8:  # two integers each
         shape = [*shape, 2]

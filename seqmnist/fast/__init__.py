@@ -1,6 +1,6 @@
-"""The fast path: recurrences and updates as XLA compiles them.
+"""The fast path: recurrences and updates that XLA compiles.
 
-layout        how the tensors of a recurrence lie in memory
+layout        the memory layout of a recurrence's tensors
 equations     the cells' equations, forwards and backwards in time
 recurrence    the loops over a sequence, and their gradient
 engine        updates and evaluations of a classifier

@@ -20,18 +20,18 @@ from seqmnist.rnn import slow_recurrences
 from seqmnist.run.engine import PlainEngine, Update, plain_engine
 from seqmnist.run.one_worker import OneWorker
 
-# A part of a batch with fewer values per time step is not worth a core of its own.
+# The fewest values per time step for which a part of a batch is worth its own core.
 MIN_PART = 4_000
 
-# Floating-point operations after which a Session.run returns: some 20 milliseconds of
-# one core, against the 0.2 that it costs.
+# Floating-point operations per Session.run: about 20 milliseconds of one core, compared
+# with 0.2 milliseconds of overhead per call.
 RUN_OPERATIONS = 3e9
 MAX_UPDATES = 20
 
 
-# What TensorFlow raises of a network that it can run, but not trace or compile.
+# Errors that TensorFlow raises for a network that it can run, but not trace or compile.
 NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
-# What it says of that on stderr, beside raising an error.
+# Lines on stderr with which TensorFlow reports the same failure.
 COMPILER_WARNINGS = re.compile(
     r"XLA_CPU_JIT|tf2xla|The op is created at|dummy_function_name|^\s*(\[\[.*)?$"
 )
@@ -39,33 +39,34 @@ UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
 
 
 class CannotCompile(Exception):
-    """The network cannot be compiled; says why."""
+    """The network cannot be compiled; the message says why."""
 
 
 class CompiledEngine(PlainEngine):
     """Trains and evaluates with traces of the network that XLA compiles.
 
     A large batch is split over the cores, and the gradients of its parts are added. A
-    small one is computed in one piece, and the whole update is compiled, with several
-    updates to a call. Batches of another size than the usual one are evaluated plainly.
+    small batch is computed in one piece: the whole update is compiled, and one call
+    does several updates. Evaluations of an unusual batch size run plain.
 
     Args:
         classifier: the `Classifier`.
-        workers: who make the updates together.
+        workers: the workers that share each update.
 
     Attributes:
         max_updates, session_config, description: as for `PlainEngine`.
-        slow_recurrences: why some recurrences of the network are not fast ones, or "".
+        slow_recurrences: why some recurrences of the network are not fast, or "".
 
     Raises:
-        CannotCompile: this TensorFlow cannot compile, or not this network.
+        CannotCompile: this TensorFlow cannot compile functions, or cannot compile this
+            network.
     """
 
     def __init__(self, classifier: Classifier, workers: OneWorker) -> None:
         _check_compiler()
         self.classifier = classifier
         self.workers = workers
-        # One thread per core between operations, none within: the parts fill the cores.
+        # One thread per core, and one thread per operation: the parts fill the cores.
         self.session_config = tf.ConfigProto(
             intra_op_parallelism_threads=1, inter_op_parallelism_threads=num_cores()
         )
@@ -97,13 +98,13 @@ class CompiledEngine(PlainEngine):
         )
 
     def initialize(self, session: Any) -> PlainEngine:
-        """Prepares what is not a part of the classifier, and compiles the update.
+        """Initializes the local variables, and compiles the update.
 
         Returns:
-            The engine to use: a plain one if XLA cannot compile the network.
+            The engine to use: a `PlainEngine` if XLA cannot compile the network.
 
         Raises:
-            UserError: compiled ones are asked for.
+            UserError: XLA cannot compile it, and the user asked for the fast path.
         """
         session.run(self._initializer)
         try:
@@ -133,11 +134,11 @@ class CompiledEngine(PlainEngine):
                 return tuple(session.run(self._evaluation, feed))
         except CannotCompile as error:
             print(f"evaluation runs plain: {error}", file=sys.stderr)
-            self._evaluation_sizes = []  # the size of no batch
+            self._evaluation_sizes = []  # no batch has this size
             return super().evaluate(session, batch)
 
     def _feed_updates(self, batches):
-        """The feed for some updates, at most `max_updates`; the rest is zero."""
+        """The feed for at most `max_updates` updates; unused places are zero."""
         images, labels = (
             np.zeros(placeholder.shape.as_list(), placeholder.dtype.as_numpy_dtype)
             for placeholder in (self._images, self._labels)
@@ -184,14 +185,14 @@ class CompiledEngine(PlainEngine):
                 partial(_repeat, update), jit_compile=is_whole, autograph=False
             )
             self._updates = updates(self._images, self._labels, self._num_updates)
-        # Changes nothing when it is fed no updates, and shows whether all can be
-        # compiled. What is fed decides nothing there, so it is compiled only once.
+        # The trial is fed zero updates: it changes nothing and shows whether XLA can
+        # compile everything. Shapes do not depend on the feed, so XLA compiles once.
         self._trial = self._updates
         if not is_whole:
             self._trial = compute(self._images[0], self._labels[0])
 
     def _make_part(self, size, first):
-        """Makes the function that computes a part's share of loss and gradients."""
+        """Makes the function that computes a part's loss, count and gradients."""
         classifier = self.classifier
         config = classifier.config
 
@@ -199,7 +200,7 @@ class CompiledEngine(PlainEngine):
             noise = Noise(config.seed, step, first)
             trace = classifier.trace(images, labels, noise)
             self._slow.update(slow_recurrences())
-            # The mean over a part counts in the mean over the batch by its size.
+            # Weights the part's mean by part size / batch size.
             loss = trace.loss * (size / config.batch_size)
             gradients = tf.gradients(loss, classifier.optimizer.weights)
             return [loss, trace.correct_count, *gradients]
@@ -207,7 +208,7 @@ class CompiledEngine(PlainEngine):
         return part
 
     def _apply(self, loss, correct, *gradients):
-        """Makes the update; returns what `Update` tells of it."""
+        """Makes the update; returns the fields of `Update`."""
         step = self.classifier.optimizer.apply(gradients)
         with tf.control_dependencies([step.train_op]):
             values = (loss, correct, step.learning_rate, step.gradient_norm)
@@ -235,7 +236,7 @@ class CompiledEngine(PlainEngine):
 
 @contextlib.contextmanager
 def _compiling() -> Iterator[None]:
-    """Raises `CannotCompile` for what XLA says of operations that it does not know."""
+    """Raises `CannotCompile` when XLA refuses an operation within the block."""
     try:
         with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
             yield
@@ -261,7 +262,8 @@ def _updates_per_call(classifier: Classifier) -> int:
     weights = classifier.optimizer.weights
     num_values = sum(weight.shape.num_elements() for weight in weights)
     time_steps = classifier.training.inputs.shape.as_list()[1] or 1
-    # Two operations per multiply-add, forwards and twice that backwards.
+    # Two operations per multiply-add; the backward pass has twice as many as the
+    # forward pass.
     operations = 3 * 2 * num_values * time_steps * classifier.config.batch_size
     return int(max(1, min(MAX_UPDATES, RUN_OPERATIONS // operations)))
 
@@ -274,17 +276,17 @@ def _part_sizes(batch_size: int, num_units: int) -> list[int]:
 
 
 def _compiled(function):
-    """The function as XLA compiles it."""
+    """Lets XLA compile the function."""
     return tf.function(function, jit_compile=True, autograph=False)
 
 
 def _first_line(message):
-    """A message's first line, without what nobody wants to read in it."""
+    """A message's first line, at most 100 characters of it."""
     return str(message).splitlines()[0][:100]
 
 
 def _repeat(update, images, labels, num_updates):
-    """Updates with the first `num_updates` batches; returns what `Update` tells."""
+    """Does the first `num_updates` updates; returns the fields of `Update`, stacked."""
 
     def step(k, *arrays):
         values = update(tf.gather(images, k), tf.gather(labels, k))

@@ -1,8 +1,8 @@
 """The cells' equations, forwards and, derived by hand, backwards in time.
 
-With z the pre-activations of one time step, the gradient of every cell has the form
-`dz = d · q`: gradients d that come from the future, times coefficients q that depend on
-the forward pass alone. Only d has to wait for the time steps that follow.
+Let z be the pre-activations of one time step. Every cell's gradient has the form
+`dz = d · q`: gradients d from later time steps, times coefficients q that depend only
+on the forward pass. Only d has to be computed step by step.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ class Equations:
     """One cell's equations, in any layout.
 
     A kernel gives the pre-activations z of one or more gates, from the inputs and from
-    one vector of units, its operand. Apart from the products that are passed in, the
-    methods are elementwise, so they work on one time step as on all of them at once.
+    one vector of units, the kernel's operand. Except for the products that are passed
+    in, the methods are elementwise, so they work on one time step or on all at once.
 
     Args:
         cell: the cell.
-        layout: of all tensors.
+        layout: the layout of all tensors.
 
     Attributes:
         gates_per_kernel: the number of gates of each kernel.
-        num_states: tensors of the state; the last one is the output.
-        saved_sizes: what the forward pass saves, as the number of gates in each tensor.
+        num_states: the number of tensors in the state; the last one is the output.
+        saved_sizes: the number of gates in each tensor that the forward pass saves.
     """
 
     gates_per_kernel: tuple[int, ...]
@@ -39,46 +39,47 @@ class Equations:
         self.saved_sizes = [1]
 
     def forward(self, product: Callable, state: Tensors) -> tuple[Tensors, Tensors]:
-        """One time step.
+        """Computes one time step.
 
         Args:
-            product: `product(k, h)` gives the pre-activations of kernel k, h being its
-                operand.
-            state: before the time step.
+            product: `product(k, h)` gives the pre-activations of kernel k with operand
+                h.
+            state: the state before the time step.
 
         Returns:
-            The state after it, and what to save for the backward pass.
+            The state after the time step, and the tensors to save for the backward
+            pass.
         """
         raise NotImplementedError
 
     def state(self, saved: Tensors) -> Tensors:
-        """The state after a time step, from what the step saved.
+        """The state after a time step, from the tensors that the step saved.
 
-        Maps zeros to the zero state.
+        Zeros give the zero state.
         """
         raise NotImplementedError
 
     def operands(self, saved: Tensors, before: Tensors) -> Tensors:
-        """Each kernel's operand, from what was saved and from the state before."""
+        """Each kernel's operand, from the saved tensors and the state before."""
         return [before[-1]]
 
     def coefficients(self, saved: Tensors, before: Tensors) -> list[Any]:
-        """All that the backward pass needs of the forward pass."""
+        """The tensors of the forward pass that the backward pass needs."""
         raise NotImplementedError
 
     def backward(
         self, product: Callable, coefficients: list[Any], d_state: Tensors
     ) -> tuple[Tensors, list[Tensors]]:
-        """One time step backwards.
+        """Computes one time step backwards.
 
         Args:
             product: `product(k, dz)` gives the gradient of kernel k's operand.
-            coefficients: of this time step.
-            d_state: the loss's gradient with respect to the state after it.
+            coefficients: the coefficients of this time step.
+            d_state: the loss's gradient with respect to the state after the time step.
 
         Returns:
-            The gradient with respect to the state before, and each kernel's dz, in
-            blocks.
+            The gradient with respect to the state before the time step, and each
+            kernel's dz, in blocks.
         """
         raise NotImplementedError
 

@@ -1,10 +1,10 @@
-"""How the tensors of a recurrence lie in memory, and how its gates are computed there.
+"""The memory layout of a recurrence's tensors, and the gates' activations in it.
 
     batch-major  [batch_size, num_units], as in cells.py
     units-major  [num_units, batch_size]
 
 The pre-activations of a kernel's gates, and their gradients, are a list of blocks: one
-block for each gate, or one for all of them, side by side along the units.
+block per gate, or one block with all gates side by side along the units.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Tensors = Sequence[Any]
 class Activation(NamedTuple):
     """A gate's function of its pre-activation z: `a · tanh(a (z + shift)) + 1 - a`.
 
-    With a = 1 that is tanh; with a = ½ it is the logistic function.
+    The function is tanh for a = 1, and the logistic function for a = ½.
 
     Attributes:
         amplitude: a, see `TANH` and `SIGMOID`.
@@ -40,14 +40,14 @@ class Layout:
     Args:
         num_units: H, units of the cell.
         batch_size: B, at least 1.
-        dtype: of all tensors, a floating type.
+        dtype: the dtype of all tensors, a floating type.
         is_units_major: whether units come before the batch.
-        has_blocks: whether each gate is a block of its own. What XLA generates for
-            joining and splitting large tensors is slow; small ones cost more as many
-            operations than as a large one.
+        has_blocks: whether each gate is a block of its own. Separate blocks are faster
+            for large tensors, since XLA joins and splits these slowly. One block is
+            faster for small tensors, since it needs fewer operations.
 
     Attributes:
-        axis: of the units, counted from the end.
+        axis: the axis of the units, counted from the end.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Layout:
         return tf.transpose(units) if self.is_units_major else units
 
     def unpack(self, units: Tensor) -> Tensor:
-        """Turns the layout into `[B, H]`."""
+        """Turns a tensor of the layout into `[B, H]`."""
         return self.pack(units)
 
     def pack_sequence(self, sequence: Tensor) -> Tensor:
@@ -87,29 +87,32 @@ class Layout:
         return tf.transpose(sequence, [2, 0, 1] if self.is_units_major else [1, 0, 2])
 
     def block_sizes(self, num_gates: int) -> list[int]:
-        """Gates in each block of a kernel with `num_gates` gates."""
+        """The number of gates in each block of a kernel with `num_gates` gates."""
         return [1] * num_gates if self.has_blocks else [num_gates]
 
     def join(self, gates: Tensors) -> Tensors:
-        """Blocks of gates."""
+        """Turns gates into blocks."""
         if self.has_blocks or len(gates) == 1:
             return gates
         return [tf.concat(gates, self.axis)]
 
     def split(self, blocks: Tensors, num_gates: int) -> Tensors:
-        """Gates of blocks, the reverse of `join`."""
+        """Turns blocks into gates, the reverse of `join`."""
         return blocks if self.has_blocks else tf.split(blocks[0], num_gates, self.axis)
 
     def multiply(self, gates: Tensors, blocks: Tensors) -> Tensors:
-        """Blocks: each gate times its part of the blocks."""
+        """Multiplies each gate with its part of the blocks; returns blocks."""
         return [gate * block for gate, block in zip(self.join(gates), blocks)]
 
     def activate(self, z: Tensor, activations: Sequence[Activation]) -> Tensors:
-        """Blocks of the activations of a kernel's gates.
+        """Computes the activations of a kernel's gates.
 
         Args:
-            z: the pre-activations of all gates, along the units.
-            activations: one for each gate.
+            z: the pre-activations of all gates, side by side along the units.
+            activations: one per gate.
+
+        Returns:
+            Blocks of the activations.
         """
         if self.has_blocks:
             gates = tf.split(z, len(activations), self.axis)
@@ -119,7 +122,7 @@ class Layout:
         return [_activate(z, amplitude, shift)]
 
     def _per_unit(self, values):
-        """A constant with each gate's value for all of its units."""
+        """A constant that repeats each gate's value for all units of the gate."""
         constant = [value for value in values for _ in range(self.num_units)]
         shape = [-1, 1] if self.is_units_major else [1, -1]
         return tf.reshape(tf.constant(constant, self.dtype), shape)

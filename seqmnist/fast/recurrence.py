@@ -1,8 +1,8 @@
 """The fast path through a recurrence: a loop each way in time, compiled by XLA.
 
-`cells.py` says what the cells compute, `equations.py` how their gradients follow. This
-module runs those equations over sequences faster than `tf.nn.dynamic_rnn` and
-`tf.gradients` do, since a loop has only the work that waits for the time step before:
+`cells.py` defines the cells, `equations.py` their gradients. This module runs these
+equations over sequences, faster than `tf.nn.dynamic_rnn` and `tf.gradients`: work that
+does not depend on the previous time step is done outside of the loops.
 
                 before the loop         in the loop             after the loop
     Hoisted     z of all inputs         z of the state, gates
@@ -15,14 +15,14 @@ module runs those equations over sequences faster than `tf.nn.dynamic_rnn` and
                                         gradients; gradient of the inputs
                                         (* large ones in the loop)
 
-`Hoisted` is for short sequences: what it takes out of the loops is one large operation
-each. `Streamed` is for long ones, whose history does not fit the cache: it makes one
-pass over the history, units-major, as in that layout all products, that of the weights'
-gradients included, read their operands in the order of memory.
+`Hoisted` is for short sequences: each computation that leaves a loop becomes one large
+operation. `Streamed` is for long sequences, whose history does not fit the cache: it
+makes one pass over the history. Its layout is units-major, in which all products,
+including those of the weights' gradients, read their operands in memory order.
 
-History and dz live in variables, which XLA updates in place; a `tf.TensorArray` of its
-own would be filled with zeros and copied at every step of training. Where nobody asks
-for a gradient, there is neither.
+History and dz are in variables, which XLA updates in place. A plain `tf.TensorArray`
+would be filled with zeros and copied at every step of training. Without a gradient,
+neither history nor dz exists.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from seqmnist import tf1 as tf
 from seqmnist.fast.equations import EQUATIONS
 from seqmnist.fast.layout import Layout, Tensor, Tensors
 
-# More pre-activations than this do not stay in a core's cache with the rest of the
-# history: from 1.2 million on, the pixel network was measured faster `Streamed`.
+# The most pre-activations that stay in a core's cache with the rest of the history:
+# with 1.2 million and more, the pixel network was measured to be faster `Streamed`.
 MAX_HOISTED = 1_000_000
 
-# Below this many values per gate and time step, the number of operations costs more
-# than their size.
+# Values per gate and time step. Below this, the time depends more on the number of
+# operations than on their size.
 MIN_BLOCK = 2_000
 
 
@@ -63,8 +63,8 @@ class Gradients(NamedTuple):
 
     Attributes:
         inputs: with respect to the inputs, `[B, T, D]`.
-        state: to the initial state, tensors `[B, H]`.
-        weights: to the cell's weights, kernels and biases in turn.
+        state: with respect to the initial state, tensors `[B, H]`.
+        weights: with respect to the cell's weights, kernels and biases in turn.
     """
 
     inputs: Tensor
@@ -73,24 +73,25 @@ class Gradients(NamedTuple):
 
 
 class History(NamedTuple):
-    """What the loop forwards saves at each time step.
+    """The tensors that the forward loop saves at each time step.
 
     Attributes:
-        starts: what the loop's arrays hold at its beginning, zeros, as the identity of
-            a `tf.TensorArray` each.
-        saved: what they hold at its end, `[T + 1, ...]`; the first time step stays
-            zero, for the initial state.
+        starts: the loop's arrays at its beginning: zeros, each an identity of a
+            `tf.TensorArray`.
+        saved: the arrays at the end of the loop, `[T + 1, ...]`; the first time step,
+            for the initial state, stays zero.
     """
 
     starts: Sequence[Any]
     saved: Tensors
 
     def keep_in_place(self) -> None:
-        """Lets the arrays live in variables, which XLA updates in place.
+        """Puts the arrays into variables, which XLA updates in place.
 
-        Whether somebody asks for a gradient is not known when the loop is built. If
-        nobody does, XLA drops the arrays; if somebody does, their beginnings change
-        from zeros to variables. TensorFlow changes its own loops at that moment, too.
+        When the loop is built, it is unknown whether a gradient will be needed. Without
+        a gradient, XLA drops the arrays. When a gradient is built, this method replaces
+        the arrays' zeros at the beginning by variables. TensorFlow changes its own
+        loops at that moment, too.
         """
         if self.starts[0].flow.op.inputs[0].op.type == "TensorListFromTensor":
             return  # a second gradient of the same loop
@@ -105,11 +106,11 @@ class Recurrence:
 
     Args:
         cell: one of those in `EQUATIONS`.
-        layout: of all tensors.
+        layout: the layout of all tensors.
         time_steps: T, at least 1.
 
     Attributes:
-        equations: the cell's.
+        equations: the cell's `Equations`.
     """
 
     def __init__(self, cell: Any, layout: Layout, time_steps: int) -> None:
@@ -123,14 +124,14 @@ class Recurrence:
         """Reads the sequences.
 
         Args:
-            kernels: the cell's.
+            kernels: the cell's kernels.
             inputs: `[B, T, D]`.
             initial: the state before the first time step, tensors `[B, H]`, or `None`
                 for zeros.
 
         Returns:
-            The outputs, `[B, T, H]`; the state after the last time step; and what the
-            equations save at each time step. XLA drops of the last what nobody reads.
+            The outputs, `[B, T, H]`; the state after the last time step; and the
+            history. XLA drops unused parts of the history.
         """
         product = self._forward_product(kernels, inputs)
         num_states = self.equations.num_states
@@ -172,9 +173,10 @@ class Recurrence:
 
         Args:
             kernels, inputs, initial: as for `read`.
-            history: what `read` saved.
+            history: the tensors that `read` saved.
             d_outputs: the loss's gradient with respect to the outputs, `None` for zero.
-            d_state: the same of the final state.
+            d_state: the loss's gradient with respect to each tensor of the final state,
+                `None` for zero.
 
         Returns:
             The loss's gradients.
@@ -186,10 +188,10 @@ class Recurrence:
         raise NotImplementedError
 
     def _backward(self, d_outputs, d_state, arrays, step):
-        """The loop backwards.
+        """Runs the loop backwards.
 
-        `step(t, d_state, arrays)` gets the gradient of the state after time step t; it
-        returns that of the state before, and the arrays.
+        `step(t, d_state, arrays)` takes the gradient of the state after time step t. It
+        returns the gradient of the state before time step t, and the arrays.
         """
         num_states = self.equations.num_states
         if d_outputs is not None:
@@ -226,16 +228,17 @@ class Recurrence:
         return [zeros if s is None else self.layout.pack(s) for s in state]
 
     def _shape_in_time(self, num_gates):
-        """The shape of what is kept of each time step, and of the initial state."""
+        """The shape of an array over the initial state and all time steps."""
         return [self.time_steps + 1, *self.layout.shape(num_gates)]
 
 
 class Hoisted(Recurrence):
-    """For short sequences; see above.
+    """A recurrence for short sequences; see the module's docstring.
 
-    The loops have a handful of operations per time step. That matters twice: each one
-    costs a fraction of a microsecond, and XLA runs a loop body of up to eight in order,
-    a longer one through a scheduler that costs more than small operations take.
+    The loops have a handful of operations per time step, for two reasons. Each
+    operation costs a fraction of a microsecond. XLA runs a loop body of up to eight
+    operations in order, and a longer one through a scheduler, which takes longer than
+    small operations do.
     """
 
     def _forward_product(self, kernels, inputs):
@@ -272,9 +275,8 @@ class Hoisted(Recurrence):
         d_initial, arrays = self._backward(
             d_outputs, d_state, [_array(v.read_value()) for v in variables], step
         )
-        # All arrays have one time step more than the sequence, as the history has. At
-        # the last one dz is zero, so what it is multiplied with does not matter, and
-        # no array has to be cut, which would copy it.
+        # Like the history, all arrays have one time step more than the sequence. In the
+        # last one dz is zero, so any factor will do. Cutting an array would copy it.
         arrays = [_flat(array) for array in _assign(variables, arrays)]
         dz = tf.nest.pack_sequence_as(sizes, arrays)
         inputs = _with_last_step(self.layout.pack_sequence(inputs))
@@ -294,9 +296,9 @@ class Hoisted(Recurrence):
         return Gradients(self.layout.unpack_sequence(d_inputs), d_initial, of_weights)
 
     def _coefficients(self, history, initial):
-        """Makes the function of time that gives the backward pass its coefficients.
+        """Makes the function from time step to the backward pass's coefficients.
 
-        Large ones are computed where they are used, small ones for all times at once.
+        Large coefficients are computed step by step, small ones for all steps at once.
         """
         equations = self.equations
         if self.layout.has_blocks:
@@ -308,7 +310,7 @@ class Hoisted(Recurrence):
         return lambda t: _read(hoisted, t)
 
     def _all_before(self, history, initial):
-        """The state before each time step, and that after the last."""
+        """The state before each time step, and the state after the last one."""
         states = self.equations.state(history)
         if initial is None:
             return states
@@ -327,10 +329,10 @@ class Hoisted(Recurrence):
 
 
 class Streamed(Recurrence):
-    """For long sequences; see above."""
+    """A recurrence for long sequences; see the module's docstring."""
 
     def _inputs_and_one(self, inputs):
-        """`[T, D + 1, B]`: the inputs, and ones by which the biases are multiplied."""
+        """`[T, D + 1, B]`: the inputs, and a row of ones for the biases."""
         inputs = self.layout.pack_sequence(inputs)
         ones = tf.ones_like(inputs[:, :1])
         return tf.concat([inputs, ones], 1)
@@ -388,7 +390,7 @@ class Streamed(Recurrence):
         d_initial, (*sums, d_inputs) = self._backward(
             d_outputs, d_state, [*sums, d_inputs], step
         )
-        # Of each gate, [H, D + 1] and [H, H]; the bias is read with the inputs.
+        # Per gate: [H, D + 1] and [H, H]. The first has the bias as its last column.
         pairs = iter(zip(sums[::2], sums[1::2]))
         of_weights = []
         for num in num_gates:
@@ -403,7 +405,7 @@ class Streamed(Recurrence):
 def make_recurrence(
     cell: Any, time_steps: int, batch_size: int, dtype: Any
 ) -> Recurrence:
-    """Chooses the kind of recurrence for its sizes."""
+    """Chooses the kind and the layout of a recurrence by its sizes."""
     size = batch_size * cell.num_units
     num_gates = sum(EQUATIONS[type(cell)].gates_per_kernel)
     is_long = time_steps * num_gates * size > MAX_HOISTED
@@ -423,8 +425,8 @@ def recur(
     """Reads sequences; differentiable with respect to all arguments but the cell.
 
     Args:
-        cell: one of those in `EQUATIONS`.
-        weights: the cell's, kernels and biases in turn, as cells.py shapes them.
+        cell: one of the cells in `EQUATIONS`.
+        weights: the cell's kernels and biases in turn, in the shapes of cells.py.
         inputs: `[B, T, D]`, of static shape.
         initial: the state before the first time step, tensors `[B, H]`, or `None` for
             zeros.
@@ -465,38 +467,38 @@ def recur(
 
 
 def _product(matrices, vectors):
-    """The sum of the products of each matrix with its vectors, the columns."""
+    """The sum over the products of each matrix with its vectors, which are columns."""
     return tf.add_n([tf.matmul(m, v) for m, v in zip(matrices, vectors)])
 
 
 def _none_if_zero(gradient):
-    """A gradient, or `None` if `tf.gradients` made it up as nothing asked for one."""
+    """A gradient, or `None` for the zeros of `tf.gradients` for an unused output."""
     return None if gradient.op.type == "ZerosLike" else gradient
 
 
 def _flat(sequence):
-    """Merges time and batch, the first two axes."""
+    """Merges the first two axes, time and batch."""
     return tf.reshape(sequence, [-1, sequence.shape[2]])
 
 
 def _with_last_step(sequence):
-    """A sequence with a time step of zeros at its end."""
+    """Appends a time step of zeros to a sequence."""
     return tf.pad(sequence, [[0, 1], [0, 0], [0, 0]])
 
 
 def _empty(shape, dtype):
-    """A `TensorArray` of zeros over the first axis of a shape."""
+    """Makes a `TensorArray` of zeros over the first axis of a shape."""
     return tf.TensorArray(dtype, shape[0], element_shape=shape[1:])
 
 
 def _array(tensor):
-    """A tensor as a `TensorArray` over its first axis, not copied."""
+    """Turns a tensor into a `TensorArray` over its first axis, without a copy."""
     return _empty(tensor.shape.as_list(), tensor.dtype).unstack(tensor)
 
 
 def _scratch(shape, dtype):
-    """A variable, zero at the beginning, that no checkpoint holds."""
-    with tf.init_scope():  # variables are made outside of functions
+    """Makes a local variable of zeros, which checkpoints leave out."""
+    with tf.init_scope():  # makes the variable outside of functions
         return tf.Variable(
             lambda: tf.zeros(shape, dtype),
             trainable=False,

@@ -20,24 +20,26 @@ from seqmnist.launching.processes import (
     wait,
 )
 
-RUN_FOLDER = "run folder: "  # how the chief tells where it is
-GRACE_SECONDS = 15.0  # for the others to end by themselves when one has
+RUN_FOLDER = "run folder: "  # the beginning of the chief's line with the run's folder
+GRACE_SECONDS = 15.0  # for the other workers to end after one has failed
 
 
 def run_workers(num_workers: int, command: Sequence[str], restarts: int) -> int:
     """Trains with several workers.
 
+    All workers are started again if one was killed, or lost another worker.
+
     Args:
-        num_workers: 2 or more.
+        num_workers: the number of workers, 2 or more.
         command: the script and its arguments.
-        restarts: how often to start all of them again when one is lost.
+        restarts: the most times to start all workers again.
 
     Returns:
-        0, or the status of the worker that failed first when no restart was left or
-        would have helped: they are started again if one was killed or lost another.
+        0, or the status of the worker that failed first, if no restart is left or a
+        restart would not help.
 
     Raises:
-        UserError: the script is none of the project's.
+        UserError: the script is not one of the project's.
     """
     script, *arguments = command
     group = _Group(num_workers, [find_script(script), *arguments])
@@ -60,13 +62,13 @@ class _Group:
     """Workers that begin and end together.
 
     Args:
-        num_workers: how many.
+        num_workers: the number of workers.
         command: the script and its arguments.
 
     Attributes:
-        command: what they are started with next.
-        first: who failed first, as far as it can be told.
-        is_lost: whether it was killed, or ended as it lost another one.
+        command: the command for the next start.
+        first: the index of the worker that failed first, as far as known.
+        is_lost: whether this worker was killed, or ended because it lost another one.
     """
 
     def __init__(self, num_workers: int, command: list[str]) -> None:
@@ -79,7 +81,7 @@ class _Group:
         """Starts all workers and waits for their end.
 
         Args:
-            signals: by which they are stopped.
+            signals: the signals that stop the workers.
 
         Returns:
             0, or the status of the worker that failed first.
@@ -114,14 +116,14 @@ class _Group:
         )
 
     def _notice(self, line: str) -> None:
-        """From now on, the run in the chief's folder is to be resumed."""
+        """Notes the chief's run folder; a restart resumes the run in it."""
         is_resumed = any(word.split("=")[0] == "--resume" for word in self.command)
         if line.startswith(RUN_FOLDER) and not is_resumed:
             folder = line[len(RUN_FOLDER) :]
             self.command = [self.command[0], "--resume", folder]
 
     def _wait(self, children: Sequence[Child]) -> int:
-        """Waits for all; ends those that are left when one has failed."""
+        """Waits for all workers; if one has failed, ends the others."""
 
         def failed() -> list[int]:
             return [i for i, child in enumerate(children) if child.status]
@@ -130,14 +132,14 @@ class _Group:
             return all(child.status is not None for child in children)
 
         wait(lambda: bool(failed()) or children[0].status is not None)
-        # Who lost another worker has not failed first.
+        # A worker that lost another one has not failed first.
         self.first = min(
             failed(), key=lambda i: children[i].status == LostWorker.status, default=0
         )
         first = children[self.first]
         status = first.status or 0
         self.is_lost = first.was_killed or status == LostWorker.status
-        # Those that were told to stop are given the time they need.
+        # After a signal to stop, the workers get all the time they need.
         is_stopped = status in (128 + signal.SIGINT, 128 + signal.SIGTERM)
         if not wait(all_ended, float("inf") if is_stopped else GRACE_SECONDS):
             for child in children:
@@ -147,7 +149,7 @@ class _Group:
 
 
 def free_addresses(count: int) -> list[str]:
-    """So many different addresses of this machine that are free, for now."""
+    """Finds `count` different free addresses on this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -24,15 +24,15 @@ AS_TERM = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class Child:
     """A script that runs as a process of its own.
 
-    It is in a session of its own, so that a Ctrl-C in the terminal reaches it once, by
-    way of `Signals`, and not twice.
+    The process has its own session, so a Ctrl-C in the terminal reaches it only once,
+    through `Signals`.
 
     Args:
         command: the script and its arguments.
-        prefix: of each line that it prints.
-        cores: on which it may run; empty for all.
-        environ: variables beside those of this process.
-        notice: called with each line of its stdout, without the line's end.
+        prefix: the prefix of each line of the process's output.
+        cores: the cores of the process; empty for all.
+        environ: environment variables in addition to those of this process.
+        notice: called with each line of the process's stdout, without the line end.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Child:
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it that it did not handle."""
+        """Whether a signal ended the process."""
         return (self._process.poll() or 0) < 0
 
     @property
     def status(self) -> int | None:
-        """The exit status as in the shell, 128 + N for signal N; `None` if it runs."""
+        """The exit status as in the shell, 128 + N for signal N; `None` if running."""
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
     def send(self, number: int) -> None:
-        """Sends a signal, if it still runs."""
+        """Sends a signal, if the process still runs."""
         self._process.send_signal(number)
 
     def finish(self) -> None:
-        """Waits for its end, and for the last of its output."""
+        """Waits for the end of the process, and for all of its output."""
         self._process.wait()
         for copier in self._copiers:
             copier.join()
@@ -89,8 +89,8 @@ class Child:
 class Signals:
     """Passes signals on to the children while a `with` block runs.
 
-    SIGINT and SIGTERM they get as they are; those of a terminal that is closed or of
-    its Ctrl-\\ as SIGTERM.
+    The children get SIGINT and SIGTERM unchanged; SIGHUP (a closed terminal) and
+    SIGQUIT (Ctrl-\\) reach them as SIGTERM.
 
     Attributes:
         number: the first signal's number, or `None`.
@@ -103,12 +103,12 @@ class Signals:
 
     def __enter__(self) -> Signals:
         for number in (signal.SIGINT, *AS_TERM):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores signals
                 self._previous[number] = signal.signal(number, self._pass_on)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for child in self._children:  # none is left behind, whatever happened here
+        for child in self._children:  # ends all children, also after an error here
             if child.status is None:
                 child.send(signal.SIGKILL)
         for number, handler in self._previous.items():
@@ -121,7 +121,7 @@ class Signals:
             child.send(passed_on)
 
     def add(self, child: Child) -> Child:
-        """Passes signals on to a child too, also one that came before; returns it."""
+        """Adds a child, sends it a signal that came before, and returns the child."""
         self._children.append(child)
         if self.number is not None:
             child.send(self.number)
@@ -132,13 +132,13 @@ def find_script(name: str) -> str:
     """The path of a training script.
 
     Args:
-        name: as it was typed.
+        name: the name or path on the command line.
 
     Returns:
-        That path, or that of the script of this name in the project.
+        The path if it exists, else the path of this script in the project.
 
     Raises:
-        UserError: it is none of the project's training scripts.
+        UserError: the script is not one of the project's training scripts.
     """
     known = {path.name: path for path in sorted(PROJECT_DIR.glob("train_*.py"))}
     path = Path(name)
@@ -150,7 +150,7 @@ def find_script(name: str) -> str:
 
 
 def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:
-    """Waits until something is done, or for so many seconds; says whether it is."""
+    """Waits until `is_done()`, at most for `seconds`; returns whether it is done."""
     deadline = time.monotonic() + seconds
     while not is_done():
         if time.monotonic() > deadline:
@@ -160,7 +160,7 @@ def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:
 
 
 def _copy(source: Any, target: Any, prefix: str, notice: Callable[[str], None]) -> None:
-    """Copies lines as they come, each in one piece; to nowhere if nobody reads them."""
+    """Copies lines as they come, each in one piece; drops them if the target fails."""
     with source:
         for line in source:
             text = line.decode(errors="replace").rstrip("\n")
@@ -171,5 +171,5 @@ def _copy(source: Any, target: Any, prefix: str, notice: Callable[[str], None]) 
 
 
 def say(text: str) -> None:
-    """Says something to the user, beside what the scripts say."""
+    """Prints a line of the launcher's own on stderr."""
     print(f"launch: {text}", file=sys.stderr, flush=True)

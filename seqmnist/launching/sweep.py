@@ -1,4 +1,4 @@
-"""Many trainings, a few at a time, each with a folder of its own for its run."""
+"""Many trainings, a few at a time, each with its own folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seqmnist.launching.processes import (
 from seqmnist.paths import shown
 from seqmnist.record.folder import CONFIG_FILE, RESULT_FILE, write_text
 
-# Written into the folder of a run that diverged, which it would do again.
+# Written into the folder of a run that diverged; the sweep does not repeat the run.
 FAILURE_FILE = "failure.txt"
 
 MAX_NAME = 100  # letters of a job's name
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     """A training of a sweep.
 
     Attributes:
-        name: of its folder.
+        name: the name of the job's folder.
         command: the script and its arguments, without `--log-dir`.
     """
 
@@ -44,7 +44,7 @@ class Job(NamedTuple):
 def read_sweep(path: Path) -> list[Job]:
     """Reads a sweep's file: a command per line, without `python`.
 
-    Empty lines, and what follows a # at a word's beginning, are left out.
+    Empty lines and comments are left out: a # outside of quotes, up to the line's end.
 
     Args:
         path: the file.
@@ -53,8 +53,9 @@ def read_sweep(path: Path) -> list[Job]:
         The jobs, named after their commands.
 
     Raises:
-        UserError: the file cannot be read, or a line is no command of a training.
-        SystemExit: with status 2 and one line, a line has an option that is not one.
+        UserError: the file cannot be read, or a line is not a training command.
+        SystemExit: with status 2 and one line on stderr if a line has an unknown
+            option or a value that is not allowed.
     """
     try:
         lines = path.read_text().splitlines()
@@ -88,16 +89,16 @@ def read_sweep(path: Path) -> list[Job]:
 
 
 def run_sweep(jobs: Sequence[Job], log_dir: Path, num_jobs: int) -> int:
-    """Runs what is not finished; goes on with what was stopped.
+    """Runs the jobs that are not done; resumes the jobs that were stopped.
 
     Args:
-        jobs: what to run.
-        log_dir: where each has a folder.
-        num_jobs: how many to run at the same time, each on its part of the cores.
+        jobs: the jobs of the sweep.
+        log_dir: the folder with a folder per job.
+        num_jobs: jobs to run at the same time, each on its part of the cores.
 
     Returns:
-        0; or the status of the first run that failed in another way than to diverge;
-        or what a run that diverges ends with.
+        The status of the first run that failed other than by diverging; else the status
+        of a diverged run; else 0.
     """
     failed: list[int] = []
     waiting = [(i, job) for i, job in enumerate(jobs, 1) if not is_done(job, log_dir)]
@@ -126,7 +127,7 @@ def run_sweep(jobs: Sequence[Job], log_dir: Path, num_jobs: int) -> int:
                     say(f"run {number} ended with status {child.status}")
                 folder = find_run(job, log_dir)
                 if child.status == Diverged.status and folder is not None:
-                    with contextlib.suppress(CannotWrite):  # it diverges again
+                    with contextlib.suppress(CannotWrite):  # then it is run again
                         write_text(folder / FAILURE_FILE, "the training diverged\n")
     if signals.number is not None:
         failed.append(128 + signals.number)
@@ -140,7 +141,7 @@ def run_sweep(jobs: Sequence[Job], log_dir: Path, num_jobs: int) -> int:
 
 
 def is_done(job: Job, log_dir: Path) -> bool:
-    """Whether a job's run has its result, or diverged."""
+    """Whether a job's run has a result, or diverged."""
     folder = find_run(job, log_dir)
     return folder is not None and any(
         (folder / name).exists() for name in (RESULT_FILE, FAILURE_FILE)
@@ -148,13 +149,13 @@ def is_done(job: Job, log_dir: Path) -> bool:
 
 
 def find_run(job: Job, log_dir: Path) -> Path | None:
-    """The folder of a job's run, or `None` if it has not begun."""
+    """The folder of a job's run, or `None` if the run has not begun."""
     configs = sorted((log_dir / job.name).glob(f"*/*/{CONFIG_FILE}"))
     return configs[-1].parent if configs else None
 
 
 def _start(number: int, job: Job, log_dir: Path, cores: Sequence[int]) -> Child:
-    """Starts a job, or goes on with it."""
+    """Starts a job, or resumes its run."""
     folder = find_run(job, log_dir)
     if folder is None:
         command = [*job.command, "--log-dir", str(log_dir / job.name)]
@@ -165,7 +166,7 @@ def _start(number: int, job: Job, log_dir: Path, cores: Sequence[int]) -> Child:
 
 
 def _check(script: str, arguments: list[str], where: str) -> None:
-    """Refuses a line's arguments, now and not in the middle of the sweep."""
+    """Checks a line's arguments before the sweep starts."""
     for word in arguments:
         flag = word.split("=")[0]
         if flag in ("--log-dir", "--resume", "--help", "-h"):
@@ -179,10 +180,10 @@ def _check(script: str, arguments: list[str], where: str) -> None:
 
 
 def _name(words: Sequence[str]) -> str:
-    """A folder's name made of a command: readable, and different for each."""
+    """The name of a command's folder: readable, and different for each command."""
     text = " ".join(words)
     name = re.sub(r"[^\w.]+", "-", re.sub(r"\.py\b", "", text), flags=re.ASCII)
-    # Where the name does not tell its words, a number made of them does.
+    # If the name does not determine the words, a checksum of them is appended.
     pattern = r"--[a-z-]+|\w[\w.]*"
     is_plain = all(re.fullmatch(pattern, word, re.ASCII) for word in words)
     if is_plain and len(name) <= MAX_NAME:

@@ -1,6 +1,6 @@
-"""What predict.py is made of.
+"""The parts of predict.py.
 
-pictures, picture_files    a picture of a digit, as MNIST would have it
-trained                    a run that has trained, found again
-export                     a SavedModel for both TensorFlows
+pictures, picture_files    a picture of a digit, converted to MNIST's form
+trained                    script, options and checkpoint of a trained run
+export                     a SavedModel for TensorFlow 1 and 2
 """

@@ -4,13 +4,12 @@ The model has the signature `serving_default`:
 
     images         uint8 [batch_size, 28, 28], 0 (paper) to 255 (ink)
     probabilities  float32 [batch_size, 10], of the classes 0 to 9
-    classes        int64 [batch_size], the most probable ones
+    classes        int64 [batch_size], the most probable classes
 
-It holds what is needed to predict, and nothing of the training. TensorFlow 1.15 refuses
-a graph with attributes that it does not know, as a later TensorFlow gives them to its
-ops. So the weights are constants, as the op of a variable has one that is never left
-out, `debug_name`; and attributes that have their default, such as MatMul's `grad_a`,
-are left out.
+The model has the ops for predictions only, without the training. TensorFlow 1.15
+refuses a graph with unknown attributes, which later TensorFlows add to ops. Therefore
+attributes with default values, such as MatMul's `grad_a`, are left out. The weights are
+constants, since a variable's op has an attribute that cannot be left out, `debug_name`.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ from seqmnist.record.reading import softmax
 SIGNATURE = "serving_default"
 TAG = "serve"
 
-# Largest difference of a probability from the network's own, in the check that is made
-# before a model takes its place. The two compute the same ops on the same numbers; in
-# other batches, a few of the last of float32's 24 bits may come out differently.
+# The largest allowed difference between a probability of the model and one of the
+# network, in the check before a model is written. Both run the same ops on the same
+# numbers, but with other batch sizes the last few of float32's 24 bits may differ.
 TOLERANCE = 1e-5
 
 
 def check_export_dir(path: str) -> None:
-    """Checks that a model can be exported to a folder, and would overwrite nothing.
+    """Checks that a model can be exported to a folder without overwriting files.
 
     Args:
         path: the folder, which need not exist yet.
 
     Raises:
-        UserError: it holds files, is none, or cannot be made.
+        UserError: the folder has files, is not a folder, or cannot be made.
     """
     folder = Path(path).absolute()
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -68,21 +67,21 @@ def check_export_dir(path: str) -> None:
 
 
 def export(classifier: Any, session: Any, path: str) -> float:
-    """Writes the SavedModel, in one piece: it is there when it is whole and right.
+    """Writes the SavedModel in one piece, after a check of the probabilities.
 
     Args:
         classifier: the `Classifier` of the network.
-        session: with its weights.
-        path: the folder to make; one that exists must be empty.
+        session: a session with the weights.
+        path: the folder to make; an existing folder must be empty.
 
     Returns:
-        The largest difference between a probability that the exported graph gave and
-        the network's, 0 to `TOLERANCE`, for as many random images as there are classes.
+        The largest difference between the probabilities of the exported graph and of
+        the network, 0 to `TOLERANCE`, for as many random images as there are classes.
 
     Raises:
         UserError: as `check_export_dir`.
         CannotWrite: disk full, folder gone, not allowed.
-        RuntimeError: the exported graph computes something else than the network.
+        RuntimeError: the exported graph's probabilities differ from the network's.
     """
     check_export_dir(path)
     graph, signature = build_inference_graph(classifier, session)
@@ -106,28 +105,28 @@ def export(classifier: Any, session: Any, path: str) -> float:
 
 
 def build_inference_graph(classifier: Any, session: Any) -> tuple[Any, Any]:
-    """Builds the graph from images to probabilities, its weights constants.
+    """Builds the graph from images to probabilities, with constants as weights.
 
     Args:
         classifier: the `Classifier`, whose network is traced once more.
-        session: with its weights.
+        session: a session with the weights.
 
     Returns:
-        The `tf.Graph`, and the `SignatureDef` with the names of its tensors.
+        The `tf.Graph`, and the `SignatureDef` with the names of the graph's tensors.
     """
     variables = classifier.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
     names = [variable.op.name for variable in variables]
     values = dict(zip(names, session.run(variables)))
 
     def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        """What `tf.get_variable` returns here."""
+        """Returns a variable's value as a constant, for `tf.get_variable`."""
         return tf.constant(values[name], name=name.split("/")[-1])
 
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, *IMAGE_SHAPE], "images")
         with tf.variable_scope(tf.get_variable_scope(), custom_getter=constant):
             logits = classifier.network(images, classifier.config, None).logits
-        # What else the network computes is not exported.
+        # The network's other outputs are not exported.
         results = {
             "probabilities": tf.nn.softmax(logits, name="probabilities"),
             "classes": tf.argmax(logits, axis=1, name="classes"),
@@ -144,7 +143,7 @@ def build_inference_graph(classifier: Any, session: Any) -> tuple[Any, Any]:
 
 
 def _compare(classifier: Any, session: Any, graph: Any, signature: Any) -> float:
-    """The largest difference of the two networks' probabilities, on random images."""
+    """The largest difference between both graphs' probabilities, on random images."""
     logits = classifier.evaluation.logits
     num_images = logits.shape.as_list()[-1]
     random = np.random.RandomState(0)
@@ -160,10 +159,10 @@ def _compare(classifier: Any, session: Any, graph: Any, signature: Any) -> float
 
 @contextlib.contextmanager
 def _in_one_piece(folder: Path) -> Iterator[Path]:
-    """A new folder to be filled, which at the end is renamed to its place.
+    """A new folder, renamed to its place at the end of the block.
 
     Args:
-        folder: its place, empty or not there yet.
+        folder: the place, an empty folder or none yet.
 
     Yields:
         The path of the new folder, which does not exist yet.

@@ -1,4 +1,4 @@
-"""The grey levels of a picture file of any kind, read by Pillow."""
+"""Reads the grey levels of a picture file with Pillow."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from seqmnist.errors import UserError
 
-# Of Pillow's decoders, those of pictures that people draw, scan and photograph. Among
-# the others is one that hands what it reads to a program, Ghostscript.
+# Pillow's decoders for pictures that people draw, scan and photograph. Another decoder
+# passes the file to a program, Ghostscript.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA")
 
 
 def read_grey(path: str) -> np.ndarray:
-    """Reads a picture's grey levels, the right way up; of several, the first.
+    """Reads a picture's grey levels, upright; of a file with several, the first.
 
-    What is transparent is laid on white paper, or on black if it is drawn light.
+    A transparent picture is laid on white, or on black if the drawing is light.
 
     Args:
         path: the file, in one of `FORMATS`.
@@ -27,14 +27,14 @@ def read_grey(path: str) -> np.ndarray:
         uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
 
     Raises:
-        UserError: the file cannot be read; the line does not name it.
+        UserError: the file cannot be read; the message does not name the file.
     """
     from PIL import Image, ImageOps
 
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError("is no file; expected a picture")
     with warnings.catch_warnings():
-        # Pillow warns of what is odd about a file and reads it all the same.
+        # Pillow warns about odd files, but reads them.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -53,7 +53,7 @@ def read_grey(path: str) -> np.ndarray:
             )
         except UserError:
             raise
-        except Exception as error:  # a decoder raises whatever it stumbles over
+        except Exception as error:  # decoders raise errors of any kind
             reason = getattr(error, "strerror", None) or str(error) or repr(error)
             raise UserError(f"cannot be read ({reason}); expected a picture, all of it")
 
@@ -81,11 +81,11 @@ def _high_depth(image: Any) -> np.ndarray:
 
 
 def _composited(image: Any) -> np.ndarray:
-    """Grey levels of an RGBA image, laid on white; or on black if it is drawn light."""
+    """Grey levels of an RGBA image, laid on white; on black if the drawing is light."""
     from PIL import Image
 
     drawn, alpha = image.convert("RGB").convert("L"), image.getchannel("A")
-    every = max(1, max(image.size) // 1000)  # pixel of a large image will do
+    every = max(1, max(image.size) // 1000)  # samples a large image
     levels = np.asarray(drawn)[::every, ::every]
     weights = np.asarray(alpha)[::every, ::every].astype(float)
     is_light = (levels * weights).sum() > 127.5 * weights.sum()

@@ -1,12 +1,12 @@
-"""A picture of a digit, of any size and colour, as MNIST would have it.
+"""Converts a picture of a digit, of any size and colour, to MNIST's form.
 
 MNIST's images are "size normalized to fit in a 20x20 pixel box while preserving their
 aspect ratio", with grey levels "as a result of the anti-aliasing technique", and
 "centered in a 28x28 image by computing the center of mass of the pixels, and
 translating the image so as to position this point at the center of the 28x28 field":
-light ink, 255, on dark paper, 0. In the files that are published, the centre of mass
-is at row and column 14, counted from 0, to within half a pixel in each of the 10,000
-test images, and the longer side of the ink is 20 in all but three.
+light ink, 255, on dark paper, 0. In each of the 10,000 published test images, the
+centre of mass is within half a pixel of row and column 14, counted from 0. The longer
+side of the ink is 20 pixels in all but three test images.
 
 Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits,
 yann.lecun.com/exdb/mnist.
@@ -30,27 +30,27 @@ LIGHT_ON_DARK = "light-on-dark"
 DARK_ON_LIGHT = "dark-on-light"
 POLARITIES = ("auto", LIGHT_ON_DARK, DARK_ON_LIGHT)
 
-# A larger picture is averaged down first: 50 times what is needed in the end.
+# Pixels; a larger picture is averaged down first. The result needs a 50th of this.
 MAX_SIDE = 1000
 
-# Grey levels of 255 between paper and ink. The noise of a photograph of blank paper
-# stays below it, a pencil's faintest line does not.
+# The smallest difference between paper and ink, in grey levels of 255. The noise in a
+# photograph of blank paper is smaller, and a pencil's faintest line is larger.
 MIN_CONTRAST = 24
 
-# Of the contrast between paper and ink. What is below `NO_INK` is paper: JPEG rings up
-# to that far beside an edge. What is above `SURE_INK` decides where the digit is: the
-# middle of a blurred edge would be 0.5, but a pencil's lines are uneven. Where the
-# paper itself is uneven, both are higher.
+# Fractions of the contrast between paper and ink. Pixels below `NO_INK` are paper: JPEG
+# has artefacts up to this level next to an edge. Pixels above `SURE_INK` determine the
+# digit's place: the middle of a blurred edge is 0.5, but a pencil's lines are uneven.
+# For uneven paper, both limits are higher.
 NO_INK = 0.1
 SURE_INK = 0.35
 
 
 class Picture(NamedTuple):
-    """A picture as the networks read it.
+    """A picture in the form that the networks read.
 
     Attributes:
         pixels: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
-        description: what was found and guessed, and what was done, in a few words.
+        description: size, polarity and conversion of the picture, in a few words.
     """
 
     pixels: np.ndarray
@@ -58,18 +58,18 @@ class Picture(NamedTuple):
 
 
 def read_picture(path: str, polarity: str = "auto") -> Picture:
-    """Reads a picture and makes of it what MNIST would have made.
+    """Reads a picture and converts it to MNIST's form.
 
     Args:
         path: the file, in one of the formats of picture_files.py.
-        polarity: "light-on-dark", "dark-on-light", or "auto", which takes what most of
-            the picture's border has for the paper.
+        polarity: "light-on-dark", "dark-on-light", or "auto", which takes most of the
+            picture's border for paper.
 
     Returns:
         The picture.
 
     Raises:
-        UserError: the file cannot be read, or no ink can be told from paper in it.
+        UserError: the file cannot be read, or has no ink that differs from the paper.
     """
     try:
         return normalize(read_grey(path), polarity)
@@ -78,9 +78,9 @@ def read_picture(path: str, polarity: str = "auto") -> Picture:
 
 
 def normalize(grey: np.ndarray, polarity: str = "auto") -> Picture:
-    """Makes of a picture what MNIST would have made.
+    """Converts a picture to MNIST's form.
 
-    A picture of 28 x 28 pixels that is light on dark is taken as it is.
+    A picture of 28 x 28 pixels that is light on dark is not changed.
 
     Args:
         grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
@@ -90,7 +90,7 @@ def normalize(grey: np.ndarray, polarity: str = "auto") -> Picture:
         The picture.
 
     Raises:
-        UserError: no ink can be told from paper in it.
+        UserError: the picture has no ink that differs from the paper.
     """
     height, width = grey.shape
     words = f"{width} x {height} pixels"
@@ -134,7 +134,7 @@ def _guess_polarity(grey: np.ndarray) -> str:
 
 
 def _check_contrast(contrast: float) -> None:
-    """Raises a `UserError` where nothing stands out."""
+    """Raises a `UserError` if the contrast is too small."""
     if contrast < MIN_CONTRAST:
         raise UserError(
             f"no ink in it: its grey levels differ by {contrast:.0f} of 255; expected "
@@ -145,13 +145,13 @@ def _check_contrast(contrast: float) -> None:
 def _find_ink(
     grey: np.ndarray, has_paper_border: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ink of a picture that is light on dark, 0 to 1, and where it is sure."""
+    """The ink of a light-on-dark picture, 0 to 1, and the mask of sure ink."""
     if has_paper_border:
         paper, unevenness = _find_paper(grey)
     else:
         paper, unevenness = np.percentile(grey, 1), 0.0
     ink = np.maximum(grey - paper, 0)
-    # The middle of the upper half, as the maximum may be a single speck's.
+    # The median of the upper half, since the maximum may belong to a single speck.
     contrast = float(np.median(ink[ink >= ink.max() / 2]))
     _check_contrast(contrast)
     if contrast < 3 * unevenness:
@@ -168,24 +168,25 @@ def _find_ink(
 def _find_paper(grey: np.ndarray) -> tuple[np.ndarray, float]:
     """The paper's grey levels, and the standard deviation of the border from them.
 
-    They are a plane through the border's pixels, as light falls from one side.
+    The levels are a plane fitted to the border's pixels, since light may fall from one
+    side.
     """
     rows, columns = np.indices(grey.shape, np.float32)
     places = np.stack([np.ones_like(grey), rows, columns], axis=-1)
     border, values = _border(places), _border(grey)
     is_paper = np.ones(len(values), bool)
-    for _ in range(3):  # each time without more of the ink that touches the border
+    for _ in range(3):  # each fit leaves out more of the ink that touches the border
         plane = np.linalg.lstsq(border[is_paper], values[is_paper], rcond=None)[0]
         distances = np.abs(values - border @ plane)
         is_paper = distances <= max(3 * np.median(distances), 3)
-    # 1.4826 makes of the median what the standard deviation of normal noise would be.
+    # 1.4826 times the median distance is the standard deviation of normal noise.
     return places @ plane, 1.4826 * float(np.median(distances))
 
 
 def _bounding_box(is_ink: np.ndarray) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of the ink, specks left out; ends excluded."""
-    # A speck is a pixel of ink with fewer than two others around it: a line's pixel has
-    # two, and so has its end if the pixel beside it is asked.
+    """Top, bottom, left and right of the ink without specks; ends excluded."""
+    # A speck is a pixel of ink with fewer than two other ink pixels around it. A pixel
+    # within a line has two; the end of a line is kept as the neighbour of such a pixel.
     is_digit = is_ink & _spread(is_ink & (_neighbours(is_ink) >= 3))
     if not is_digit.any():
         is_digit = is_ink
@@ -194,7 +195,7 @@ def _bounding_box(is_ink: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _neighbours(mask: np.ndarray) -> np.ndarray:
-    """How many of the 3 x 3 pixels around each one are set, itself included."""
+    """The number of set pixels in the 3 x 3 square around each pixel."""
     height, width = mask.shape
     padded = np.pad(mask.astype(np.uint8), 1, mode="constant")
     count = np.zeros(mask.shape, np.uint8)
@@ -210,19 +211,19 @@ def _spread(mask: np.ndarray) -> np.ndarray:
 
 
 def _resized(ink: np.ndarray) -> np.ndarray:
-    """The ink with 20 pixels as its longer side, 0 to 1 and somewhere 1."""
+    """Scales the ink to 20 pixels on the longer side, and to a maximum of 1."""
     from PIL import Image
 
     scale = BOX_SIZE / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     image = Image.fromarray(ink.astype(np.float32))
     small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
-    # A line that is thinner than a pixel is now would be grey all over.
+    # Without this division, a line much thinner than a new pixel would be grey.
     return np.clip(small / min(1.0, float(small.max())), 0, 1)
 
 
 def _centred(small: np.ndarray) -> np.ndarray:
-    """The ink with its centre of mass in the middle, moved by whole pixels."""
+    """Moves the ink by whole pixels, so that its centre of mass is in the middle."""
     pixels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     mass = float(small.sum())
     start = []

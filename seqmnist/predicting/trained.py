@@ -1,4 +1,4 @@
-"""A run that has trained, found again: its script, its options, its checkpoint."""
+"""Finds a trained run's script, options and checkpoint."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ SCRIPT = re.compile(r"train_[a-z0-9_]+")
 
 
 def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
-    """Reads with which script and options a run was trained.
+    """Reads the script and the options of a run.
 
     Args:
         run_dir: the run's folder.
 
     Returns:
-        The script as a module, the run's configuration see cli/options.py, and
-        what config.json says beside that.
+        The script as a module; the run's configuration, see cli/options.py; and the
+        contents of config.json.
 
     Raises:
-        UserError: it is no run folder, or of no script of this suite.
-        SystemExit: with status 2, an option in config.json has no value that is
+        UserError: the folder is not a run's, or its script cannot be imported from the
+            folder of predict.py.
+        SystemExit: with status 2 if an option in config.json has a value that is not
             allowed.
     """
     record = read_config(run_dir, "{}: no run to predict with")
@@ -64,17 +65,17 @@ def _import_script(name: Any) -> Any:
 
 
 def find_checkpoint(run_dir: str, wanted: str) -> Checkpoint:
-    """Finds the checkpoint to predict with. Names damaged ones on stderr.
+    """Finds the checkpoint to predict with; names damaged checkpoints on stderr.
 
     Args:
         run_dir: the run's folder.
         wanted: "latest" or "best".
 
     Returns:
-        The newest `Checkpoint` that is whole, or the best on validation.
+        The newest complete `Checkpoint`, or the best one on validation.
 
     Raises:
-        UserError: there is none.
+        UserError: no such checkpoint exists.
     """
     folder = Path(os.path.abspath(run_dir))
     check_name("RUN_DIR", folder)

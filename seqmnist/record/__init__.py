@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and how it is written: log, events, figures, tables.
+"""The files in a run's folder, and their writers: log, events, figures, tables.
 
-When something is written is decided in run/; checkpoints are in run/checkpoints.py.
+The modules of run/ decide when to write. Checkpoints are in run/checkpoints.py.
 """

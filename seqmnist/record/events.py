@@ -1,4 +1,4 @@
-"""TensorBoard events whose loss is noticed."""
+"""TensorBoard event files, with an error if an event is lost."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ RECORD_OVERHEAD = 8 + 4 + 4
 
 
 class EventFile:
-    """A `tf.summary.FileWriter` that knows how long its file has to be.
+    """A `tf.summary.FileWriter` that knows the size that its file has to have.
 
-    The writer's thread meets a full disk where nobody looks: TensorFlow 1.15 goes on
-    and loses events, 2.21 ends the thread with a traceback. Here `flush` finds out.
+    The writer's thread does not report a full disk to its caller: TensorFlow 1.15
+    continues and loses events, 2.21 ends the thread with a traceback. Here `flush`
+    checks the file's size.
 
     Args:
-        folder: where to make the file; made if it is not there.
+        folder: the folder of the file; made if it does not exist.
 
     Attributes:
-        path: the file.
+        path: the path of the file.
 
     Raises:
         CannotWrite: the file cannot be made.
@@ -37,7 +38,7 @@ class EventFile:
     def __init__(self, folder: Path) -> None:
         with writing(shown(folder)):
             folder.mkdir(exist_ok=True)
-            # Unlike the second in the name, the number tells resumptions apart.
+            # The name has a time in seconds; the number makes each resumption's unique.
             numbers = [p.suffix[1:] for p in folder.glob(PATTERN)]
             last = max([int(n) for n in numbers if n.isdecimal()], default=0)
             suffix = f".{last + 1}"
@@ -53,16 +54,16 @@ class EventFile:
         """Adds a `tf.Event`.
 
         Raises:
-            CannotWrite: an earlier one is lost.
+            CannotWrite: an earlier event is lost.
         """
         self._size += RECORD_OVERHEAD + event.ByteSize()
         self._call(self._writer.add_event, event)
 
     def flush(self) -> int:
-        """Writes what was added; returns the file's size in bytes.
+        """Writes all added events to the file; returns the file's size in bytes.
 
         Raises:
-            CannotWrite: something is lost, or the file is gone.
+            CannotWrite: an event is lost, or the file is gone.
         """
         self._call(self._writer.flush)
         with writing(shown(self.path)):
@@ -75,12 +76,12 @@ class EventFile:
         return size
 
     def close(self) -> None:
-        """Closes the file; what it still has to write, `flush` would tell."""
+        """Closes the file without an error; call `flush` first to see errors."""
         with contextlib.suppress(Exception):
             self._writer.close()
 
     def _call(self, method: Any, *args: Any) -> None:
-        """Calls the writer, which raises what its thread met: any kind of error."""
+        """Calls the writer, which raises its thread's error, of any kind."""
         try:
             method(*args)
         except Exception as error:
@@ -90,7 +91,7 @@ class EventFile:
 
 @contextlib.contextmanager
 def quiet_writers() -> Iterator[None]:
-    """Keeps writers' threads from printing what `EventFile` raises as an error."""
+    """Silences the writers' threads, since `EventFile` raises their errors."""
 
     def is_other(record):
         return "EventFileWriter writer thread error" not in record.getMessage()

@@ -23,26 +23,27 @@ CURVES_FILE = "curves.png"
 
 DOTS_PER_INCH = 100
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; beside the colour,
-# each split has its own line style and marker, hollow so that none hides another.
+# Okabe and Ito's palette, which colour-blind readers can distinguish. Each split also
+# has its own line style and marker; hollow markers do not hide one another.
 STYLES = {
     "train": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     "validation": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
     "test": {"color": "#009E73", "linestyle": ":", "marker": "^"},
 }
 
-# Mistakes shown, in rows of images.
+# The grid of mistakes, one image each.
 MISTAKE_ROWS, MISTAKE_COLUMNS = 4, 6
 
 
 def prepare() -> None:
-    """Imports matplotlib, so that a run fails at its start if it cannot be imported.
+    """Imports matplotlib, so that a run without matplotlib fails at its start.
 
-    A Jupyter kernel passes the name of its own backend on to what it starts, where it
-    means nothing and makes the import fail; it is dropped.
+    A Jupyter kernel passes the name of its backend to the processes that it starts,
+    where the name makes the import fail. So the name is dropped.
 
-    The first import notes the machine's fonts in the user's home folder. That this
-    takes long, or that the disk is full there, changes no figure and is not said.
+    The first import stores a list of the machine's fonts in the user's home folder.
+    Messages about this list (slow, or the disk is full) are dropped, as the figures do
+    not depend on it.
     """
     if os.environ.get("MPLBACKEND", "").startswith("module://"):
         del os.environ["MPLBACKEND"]
@@ -84,7 +85,7 @@ def save(figure: Any, path: Path) -> Path:
 
     Args:
         figure: a matplotlib figure.
-        path: the file; one that is there is replaced.
+        path: the file; an existing file is replaced.
 
     Returns:
         The path.
@@ -108,7 +109,7 @@ def save_curves(folder: Path) -> Path:
 
     Raises:
         CannotWrite: disk full, folder gone, not allowed.
-        UserError: metrics.csv was changed to something else.
+        UserError: metrics.csv has a row that a run does not write.
     """
     figure = new_figure(12, 4.5)
     _draw_curves(figure, folder)
@@ -116,9 +117,9 @@ def save_curves(folder: Path) -> Path:
 
 
 def show_curves(folder: Path) -> None:
-    """Opens the same figure in a window and waits until it is closed.
+    """Opens the figure of `save_curves` in a window and waits until it is closed.
 
-    Where there is no screen, says where the figure is instead.
+    Without a screen, prints the path of the figure instead.
 
     Args:
         folder: a run's folder, with metrics.csv.
@@ -161,12 +162,12 @@ def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Any:
     Args:
         labels: whole numbers `[num_images]`, 0 to 9.
         logits: float32 `[num_images, 10]`.
-        title: what the images are.
+        title: the name of the images in the figure's title.
 
     Returns:
-        A figure: how many images of each label (row) were taken for each class
-        (column). The shade is the root of the fraction of the row, so that rare
-        mistakes show beside what is right.
+        A figure with the number of images of each label (row) and prediction (column).
+        The shade is the square root of the fraction of the row, which makes rare
+        mistakes visible.
     """
     counts = confusion_counts(labels, logits)
     shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
@@ -198,7 +199,7 @@ def confusion_counts(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
         logits: float32 `[num_images, 10]`.
 
     Returns:
-        int64 `[10, 10]`: of each label (row), the images of each prediction (column).
+        int64 `[10, 10]`: the number of images per label (row) and prediction (column).
     """
     pairs = labels.astype(np.int64) * NUM_CLASSES + logits.argmax(1)
     return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, -1)
@@ -212,10 +213,10 @@ def most_confident_mistakes(
     Args:
         labels: whole numbers `[num_images]`.
         probabilities: float `[num_images, 10]`.
-        count: how many at most.
+        count: the most indices to return.
 
     Returns:
-        Their indices, the most confident first.
+        The indices of the images, the most confident first.
     """
     (wrong,) = np.nonzero(probabilities.argmax(1) != labels)
     order = np.argsort(-probabilities[wrong].max(1), kind="stable")
@@ -223,12 +224,12 @@ def most_confident_mistakes(
 
 
 def mistakes(split: Any, probabilities: np.ndarray, title: str) -> Any:
-    """Draws the most confident mistakes, each with its label and what it was taken for.
+    """Draws the most confident mistakes, each with its label and prediction.
 
     Args:
         split: images uint8 `[num_images, 28, 28]` and labels `[num_images]`.
         probabilities: float `[num_images, 10]`, of the same images.
-        title: what the images are.
+        title: the name of the images in the figure's title.
 
     Returns:
         A figure.
@@ -259,15 +260,15 @@ def mistakes(split: Any, probabilities: np.ndarray, title: str) -> Any:
 
 
 def inputs(images: np.ndarray, values: np.ndarray, view: str) -> Any:
-    """Draws images beside the sequences that the network reads of them.
+    """Draws images next to the sequences that the network reads.
 
     Args:
         images: uint8 `[num_images, 28, 28]`.
         values: float32 `[num_images, time_steps, input_size]`.
-        view: its name.
+        view: the name of the view.
 
     Returns:
-        A figure: a row per image, with the sequence over time from left to right.
+        A figure with a row per image; time runs from left to right.
     """
     figure = new_figure(8, 1.2 * len(images) + 0.7)
     figure.suptitle(f"what the network reads: {view}", fontsize=11)

@@ -1,16 +1,16 @@
-"""A run's folder: where it is, who works in it, and its configuration.
+"""A run's folder: its path, its lock, and its configuration.
 
 logs/<script>/<time>-seed<seed>/
     config.json      every option, the command, versions, the data's digest, resumptions
-    lock             who trains here now; empty when the run was left in order
-    permutation.txt  with --permute, which pixel is read at which time step
+    lock             the process that trains here; empty after a run has ended normally
+    permutation.txt  with --permute, the pixel that is read at each time step
     metrics.csv      one row per split and report (record/log.py)
-    train/ ...       TensorBoard events, one folder per split, the run's own beside them
-                     (record/log.py)
+    train/ ...       TensorBoard events, one folder per split; the events of the whole
+                     run are in the run's folder itself (record/log.py)
     checkpoints/     the last few and the best (run/checkpoints.py)
-    curves.png ...   figures and what they show, written at the end (run/illustrator.py)
-    predictions.csv  of every test image (record/predictions.py)
-    result.txt       the result line, written last: by it a run is known to be complete
+    curves.png ...   figures and their data, written at the end (run/illustrator.py)
+    predictions.csv  the prediction for every test image (record/predictions.py)
+    result.txt       the result line, written last, so it marks a complete run
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Iterator
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where two processes are not told apart
+except ImportError:  # Windows has no fcntl, so folders are not locked there
     fcntl = None  # type: ignore[assignment]
 
 import numpy as np
@@ -41,8 +41,8 @@ METRICS_FILE = "metrics.csv"
 PERMUTATION_FILE = "permutation.txt"
 RESULT_FILE = "result.txt"
 
-# Seconds to wait for the lock: compare.py holds it for an instant to see whether a run
-# still trains, and who trains holds it for much longer.
+# Seconds to wait for the lock: compare.py holds the lock for an instant to see whether
+# a run still trains; a training process holds the lock for much longer.
 LOCK_PATIENCE = 0.2
 
 # TensorFlow reads a checkpoint's name as a pattern.
@@ -50,16 +50,16 @@ PATTERN_CHARACTERS = set("*?[]\\")
 
 
 class RunFolder:
-    """A run folder that this process alone works in, until it is closed.
+    """A run folder, locked for this process until it is closed.
 
-    The operating system takes the lock back when the process ends, however it ends.
+    The operating system releases the lock when the process ends, even by a crash.
 
     Args:
         path: the folder, which exists.
 
     Attributes:
         path: the folder.
-        left_by: who held the lock and ended without giving it back, or "".
+        left_by: the process that ended without releasing the lock, in words, or "".
 
     Raises:
         UserError: another process works in the folder.
@@ -87,7 +87,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, log_dir: str, script: str, seed: int) -> RunFolder:
-        """Makes a folder that was not there before, also for runs of the same second.
+        """Makes a new folder, with a number if a run of the same second has the name.
 
         Args:
             log_dir: the folder of all runs.
@@ -98,7 +98,7 @@ class RunFolder:
             The folder, locked.
 
         Raises:
-            UserError: it cannot be made.
+            UserError: the folder cannot be made.
         """
         parent = Path(log_dir) / script
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}"
@@ -121,7 +121,7 @@ class RunFolder:
         write_text(self.path / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
 
     def write_first_config(self, record: dict[str, Any]) -> None:
-        """Writes config.json of a new run; if that fails, the folder goes again."""
+        """Writes config.json of a new run; if that fails, removes the folder."""
         try:
             self.write_config(record)
         except CannotWrite as error:
@@ -133,7 +133,7 @@ class RunFolder:
             )
 
     def close(self) -> None:
-        """Lets another process work here."""
+        """Releases the lock."""
         self._write("")
         os.close(self._lock)
 
@@ -144,20 +144,20 @@ class RunFolder:
         self.close()
 
     def _owner(self) -> str:
-        """What the lock's file says."""
+        """The text in the lock's file."""
         os.lseek(self._lock, 0, os.SEEK_SET)
         return os.read(self._lock, 1000).decode(errors="replace").strip()
 
     def _write(self, owner: str) -> None:
-        """Replaces what the lock's file says, as far as the disk has room for it."""
-        with contextlib.suppress(OSError):  # the lock itself does not depend on it
+        """Replaces the text in the lock's file, as far as the disk has room."""
+        with contextlib.suppress(OSError):  # the lock does not depend on the text
             os.ftruncate(self._lock, 0)
             os.lseek(self._lock, 0, os.SEEK_SET)
             os.write(self._lock, owner.encode())
 
 
 def _take(lock: int) -> None:
-    """Takes a lock, which may be refused for as long as compare.py looks at it."""
+    """Takes a lock; waits a moment, since compare.py may hold the lock briefly."""
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
@@ -179,14 +179,15 @@ def check_name(option: str, path: Path) -> None:
 
 
 def check_log_dir(log_dir: str, script: str) -> None:
-    """Checks, before anything is made, that runs can be logged below a folder.
+    """Checks that runs can be logged below a folder, without making anything.
 
     Args:
         log_dir: the folder of all runs, which need not exist yet.
         script: the script's name without `.py`.
 
     Raises:
-        UserError: it cannot be written, or checkpoints below it could not be read.
+        UserError: the folder cannot be written, or TensorFlow could not read
+            checkpoints below it.
     """
     path = Path(log_dir).absolute() / script
     check_name("--log-dir", path)
@@ -205,13 +206,13 @@ def read_config(
 
     Args:
         path: the run's folder.
-        complaint: how the error begins, with {} for the folder.
+        complaint: the beginning of the error's line, with {} for the folder.
 
     Returns:
-        What its config.json holds.
+        The contents of config.json.
 
     Raises:
-        UserError: it is no run folder, or its config.json cannot be read.
+        UserError: the path is not a run folder, or config.json cannot be read.
     """
     file = Path(path) / CONFIG_FILE
     try:
@@ -232,16 +233,16 @@ def read_config(
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Replaces a file in one piece: readers see the old one, or all of the new one.
+    """Replaces a file in one piece: readers see the old file or the complete new one.
 
     Args:
         path: the file.
 
     Yields:
-        Where to write the new one.
+        The path at which to write the new file.
 
     Raises:
-        CannotWrite: disk full, folder gone, not allowed; the old file is as it was.
+        CannotWrite: disk full, folder gone, not allowed; the old file is unchanged.
     """
     partial = path.with_name(path.name + ".partial")
     with writing(shown(path)):
@@ -258,17 +259,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def creating(path: Path) -> Iterator[Path]:
-    """Makes a file in one piece where there is none, in a folder that is the user's.
+    """Makes a new file in one piece, in a folder of the user's.
 
     Args:
         path: the file.
 
     Yields:
-        Where to write it, a file of a name that was not there before.
+        The path at which to write the file: a new, empty file next to it.
 
     Raises:
-        CannotWrite: disk full, folder gone, not allowed, or it is there by now; nothing
-            is left behind.
+        CannotWrite: disk full, folder gone, not allowed, or the file exists by now;
+            nothing is left behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with writing(shown(path)):
@@ -291,7 +292,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def synchronize(path: Path) -> None:
-    """Makes what was written to a file, or renamed in a folder, outlast a power cut."""
+    """Flushes a file's contents, or a folder's entries, to the disk (fsync)."""
     descriptor = os.open(str(path), os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The graph as TensorBoard draws it: in the boxes in which the script builds it."""
+"""The graph for TensorBoard, in the boxes of the script's name scopes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from seqmnist.optimizer import AVERAGE
 
-# A variable's name says where a checkpoint keeps it, as in TF1, not where the script
-# makes it. So the picture shows variables, and what initializes them, in the box in
-# which they are used: Adam's slots, averages and the step in the optimizer's.
+# A variable's name is its name in checkpoints, as in TF1, and does not contain the
+# script's name scope. So the picture moves variables and their initializers to the box
+# that uses them: Adam's slots, averages and the step to the optimizer's box.
 BOXES = (
     (
         re.compile(rf"global_step(/|$)|.*(/Adam|/Adam_1|{AVERAGE})(/|$)"),
@@ -26,11 +26,11 @@ def readable(graph_def: Any) -> Any:
     """Arranges a script's graph for TensorBoard.
 
     Args:
-        graph_def: a `GraphDef` of what trains.
+        graph_def: the `GraphDef` of the training part.
 
     Returns:
-        A `GraphDef` that differs in names only. All is in the boxes input, view, cell,
-        readout, loss and optimizer.
+        A `GraphDef` that differs in names only. All nodes are in the boxes input, view,
+        cell, readout, loss and optimizer.
     """
     found = type(graph_def)()
     found.CopyFrom(graph_def)
@@ -42,7 +42,7 @@ def readable(graph_def: Any) -> Any:
         if "_class" in node.attr:
             places = node.attr["_class"].list.s
             for i, place in enumerate(places):
-                # loc:@NAME, the op that this one is placed with
+                # loc:@NAME: the op with which this op is placed.
                 start, name = place.decode().split("@", 1)
                 places[i] = f"{start}@{_in_box(name)}".encode()
     return found

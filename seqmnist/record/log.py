@@ -1,4 +1,4 @@
-"""What a run writes down: metrics.csv, TensorBoard events and the result line."""
+"""The log of a run: metrics.csv, TensorBoard events and the result line."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from seqmnist.record.folder import METRICS_FILE, RESULT_FILE, synchronize, write
 from seqmnist.record.tally import Tally
 
 # step: updates done; epoch: passes over the training split done, a fraction; split:
-# train (all batches since the row before, each as it was before its update),
-# validation or test (the whole split); loss: nats per example; accuracy: correct/count;
-# seconds: time spent in training so far, evaluations left out.
+# train (all batches since the last row, each evaluated before its update), validation
+# or test (the whole split); loss: nats per example; accuracy: correct/count; seconds:
+# time spent in training so far, without evaluations.
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
-# The folders of TensorBoard events within a run's: one per split, and its own.
+# Folders of TensorBoard events, relative to the run's folder.
 SPLITS = ("train", "validation", "test")
 WHOLE_RUN = "."
 
 
 class Result(NamedTuple):
-    """What a complete run came to; `str()` gives the result line.
+    """The result of a complete run; `str()` gives the result line.
 
     Attributes:
         script: the script's name without `.py`.
@@ -39,10 +39,10 @@ class Result(NamedTuple):
         parameters: number of trained weights.
         seed: the run's seed.
         steps: updates done.
-        test_accuracy: fraction of the test split, `test_correct` over its size.
-        test_correct: correct and all test images, as `9712/10000`.
+        test_accuracy: fraction of the test images that are classified correctly.
+        test_correct: number of correct and of all test images, as `9712/10000`.
         test_loss: nats per test image.
-        seconds: time spent in training, evaluations left out.
+        seconds: time spent in training, without evaluations.
         run: the run folder's name.
     """
 
@@ -77,13 +77,13 @@ class Result(NamedTuple):
         """Reads a result line.
 
         Args:
-            line: what `str()` of a `Result` gave.
+            line: `str()` of a `Result`.
 
         Returns:
-            The result, its numbers as far as the line has their digits.
+            The result, with numbers to the digits that the line has.
 
         Raises:
-            ValueError: it is not a result line.
+            ValueError: the text is not a result line.
         """
         head, *words = line.split() or [""]
         pairs = [word.split("=", 1) for word in words]
@@ -94,21 +94,21 @@ class Result(NamedTuple):
 
 
 class RunLog:
-    """Writes a run's figures. Closes what it holds when used in a `with` statement.
+    """Writes a run's metrics and events. A `with` statement closes the files.
 
     Args:
         folder: the run's folder, which exists.
         graph_def: the graph to show in TensorBoard; written to a new log only.
-        sizes: what `sizes` returned when the checkpoint was saved from which the run
-            goes on: all files are cut to these sizes, and those it does not name are
-            emptied. `None` for a new log.
-        step: updates done when the run goes on. A TensorBoard that reads along drops
-            what it has seen of later ones.
+        sizes: the value of `sizes()` in the checkpoint from which the run continues:
+            all files are cut to these sizes, and files without a size are emptied.
+            `None` for a new log.
+        step: updates done at the resumption. A TensorBoard that is running drops the
+            events of later steps.
 
     Raises:
         CannotWrite: a file cannot be written.
-        UserError: a file is shorter than `sizes` says, or one of a new log holds
-            figures already; nothing is changed.
+        UserError: a file is shorter than `sizes` says, or a file of a new log has
+            contents already; nothing is changed.
     """
 
     def __init__(
@@ -146,14 +146,14 @@ class RunLog:
     def __exit__(self, *exc_info: object) -> None:
         for file in self._files.values():
             file.close()
-        with contextlib.suppress(OSError):  # every row was flushed, or told of
+        with contextlib.suppress(OSError):  # every row was flushed, or raised an error
             self._stack.close()
 
     def add_metrics(
         self, split: str, step: int, epoch: float, tally: Tally, seconds: float
     ) -> None:
         """Appends a row to metrics.csv; the columns are described at `METRICS`."""
-        # Nine digits tell any two float32 apart.
+        # Nine digits distinguish any two float32 numbers.
         loss, accuracy = f"{tally.loss:.9g}", f"{tally.accuracy:.6g}"
         counts = (tally.correct, tally.count)
         self._add_row(
@@ -163,10 +163,10 @@ class RunLog:
     def add_summary(self, split: str, step: int, **scalars: float) -> None:
         """Adds scalars to a split's TensorBoard events, tagged with their names.
 
-        The protocol buffer is filled by hand, as `tf.summary.scalar` would let the name
-        scope decide the tag, and would need the loss computed a second time. As this is
-        done at every step, a copy of an earlier event is filled: that takes 11 µs,
-        where a new one through `FileWriter.add_summary` takes 25.
+        The code fills the protocol buffer itself: `tf.summary.scalar` would put the
+        name scope into the tag, and would need the loss computed a second time. Since
+        events are added at every step, a copy of an earlier event is filled, which
+        takes 11 µs; a new event through `FileWriter.add_summary` takes 25 µs.
         """
         key = (split, *scalars)
         if key not in self._events:
@@ -200,7 +200,7 @@ class RunLog:
             self._file(split).add(event)
 
     def sizes(self) -> dict[str, int]:
-        """Writes all that was added to the disk.
+        """Writes all added rows and events to the disk.
 
         Returns:
             Each file's size in bytes, by its path within the folder.
@@ -222,7 +222,7 @@ class RunLog:
         return found
 
     def _file(self, split: str) -> EventFile:
-        """The split's event file, made when it is first used."""
+        """The split's event file; the first use makes the file."""
         if split not in self._files:
             file = self._files[split] = EventFile(self.folder / split)
             if self._resumed_at is not None:
@@ -231,13 +231,13 @@ class RunLog:
         return self._files[split]
 
     def _add_row(self, row: Sequence[Any]) -> None:
-        """Appends a row to metrics.csv, where it can be read at once."""
+        """Appends a row to metrics.csv and flushes it, for readers at the same time."""
         with writing(shown(self.folder / METRICS_FILE)):
             self._rows.writerow(row)
             self._metrics.flush()
 
     def write_result(self, result: Result) -> None:
-        """Writes result.txt, by which a run is known to be complete."""
+        """Writes result.txt, which marks the run as complete."""
         self.sizes()
         write_text(self.folder / RESULT_FILE, f"{result}\n")
 
@@ -250,7 +250,7 @@ def _log_files(folder: Path) -> list[Path]:
 
 
 def too_short(folder: Path, sizes: dict[str, int]) -> str:
-    """Which of a run's log files is shorter than it was, in words, or ""."""
+    """Names a log file that is shorter than its size in a checkpoint, or ""."""
     for name, size in sizes.items():
         path = folder / name
         found = path.stat().st_size if path.exists() else 0
@@ -260,7 +260,7 @@ def too_short(folder: Path, sizes: dict[str, int]) -> str:
 
 
 def _cut(folder: Path, sizes: dict[str, int]) -> None:
-    """Cuts a run's log files to these sizes; the ones not named are emptied."""
+    """Cuts a run's log files to these sizes; empties files without a size."""
     for path in _log_files(folder):
         if path.exists():
             with writing(shown(path)):
@@ -268,10 +268,10 @@ def _cut(folder: Path, sizes: dict[str, int]) -> None:
 
 
 def _check_unused(folder: Path, num_bytes: int) -> None:
-    """Raises a `UserError` if a log that shall start anew holds figures already."""
+    """Raises a `UserError` if a file of a new log has contents already."""
     limits = {folder / METRICS_FILE: len(",".join(METRICS)) + 1}
     for path in _log_files(folder):
-        limit = limits.get(path, num_bytes + 1000)  # the graph, and what frames it
+        limit = limits.get(path, num_bytes + 1000)  # the graph with its framing
         if path.exists() and path.stat().st_size > limit:
             raise UserError(
                 f"{shown(path)}: holds what was logged, but there is no checkpoint to "
@@ -286,11 +286,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         folder: the run's folder.
 
     Returns:
-        One dict per row, by the names of `METRICS`, `split` as text and the others as
+        One dict per row with the keys of `METRICS`; `split` is a text, the others are
         numbers. A last row that is still being written is left out.
 
     Raises:
-        UserError: a row is no row.
+        UserError: a line is not a row of metrics.
         OSError: the file cannot be read.
     """
     rows = []
@@ -302,6 +302,6 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         except (TypeError, ValueError):
             raise UserError(
                 f"{shown(folder / METRICS_FILE)}: line {len(rows) + 2} is not a row of "
-                "figures; was the file edited?"
+                "metrics; was the file edited?"
             )
     return rows

@@ -1,4 +1,4 @@
-"""predictions.csv: what a finished run says of every test image."""
+"""predictions.csv: a finished run's prediction for every test image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from seqmnist.record.reading import softmax
 
 PREDICTIONS_FILE = "predictions.csv"
 
-# index: the test image, from 0 in their order; label: its class; prediction: the class
-# with the largest logit; probability: that class's, by the softmax of the logits.
+# index: index of the test image, from 0; label: its class; prediction: the class with
+# the largest logit; probability: softmax probability of the predicted class.
 HEADER = "index,label,prediction,probability"
 ROW = re.compile(r"([0-9]{1,9}),([0-9]),([0-9]),[0-9.e+\-naif]+")
 
-# A few times what 100,000 images take; larger files are not predictions.csv.
+# A few times the size for 100,000 images; a larger file is not a predictions.csv.
 MAX_BYTES = 10**7
 
 
@@ -38,7 +38,7 @@ def write_predictions(folder: Path, labels: np.ndarray, logits: np.ndarray) -> P
 
     Raises:
         ValueError: the shapes do not fit.
-        CannotWrite: disk full, folder gone, not allowed; an old file is as it was.
+        CannotWrite: disk full, folder gone, not allowed; an old file is unchanged.
     """
     if labels.ndim != 1 or logits.shape != (len(labels), NUM_CLASSES):
         raise ValueError(
@@ -67,8 +67,8 @@ def read_predictions(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.nda
         Labels and predictions, each int64 `[num_images]` with classes from 0 to 9.
 
     Raises:
-        UserError: the file is not what a run writes.
-        OSError: it is missing or cannot be read.
+        UserError: the file is not in the form that a run writes.
+        OSError: the file is missing or cannot be read.
     """
     path = Path(folder) / PREDICTIONS_FILE
     if path.exists() and not path.is_file():

@@ -1,4 +1,4 @@
-"""How the ten probabilities move while a network reads an image, as a picture."""
+"""A figure of the ten probabilities over time, while a network reads an image."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import numpy as np
 
 from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
 
-WIDTH = 9.0  # inches; at 100 dots per inch what a README is wide
-ACCURACY_HEIGHT = 1.6  # of the panel of accuracy
+# In inches.
+WIDTH = 9.0  # of the figure; at 100 dots per inch, the width of a README
+ACCURACY_HEIGHT = 1.6  # of the accuracy panel
 STRIP_HEIGHT = 1.6  # of an image's strip, and the image's width
-GAP = 0.24  # above each
+GAP = 0.24  # above each panel and strip
 BOTTOM = 0.5  # for the axis of time
-IMAGE_LEFT = 0.55  # from the figure's left edge
-RIDGES_LEFT, RIDGES_RIGHT = 2.65, 1.55  # from its left and right edge
+IMAGE_LEFT = 0.55  # from the figure's left edge to the images
+RIDGES_LEFT, RIDGES_RIGHT = 2.65, 1.55  # from the figure's edges to the ridges
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; what is predicted
-# wrongly has hatches and a dashed line besides.
+# Okabe and Ito's palette, which colour-blind readers can distinguish. A wrong
+# prediction also has hatches and a dashed line.
 TRUE = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.4}
 WRONG = {"color": "#0072B2", "linestyle": "--", "linewidth": 1.4}
 OTHER = {"color": "#7F8FA3", "linestyle": "-", "linewidth": 0.7}
 TEXT = "#333333"
 GRID = "#DDE2E8"
 
-# Of the distance between two ridges, for probability 1: one may hide what is behind it,
-# as only one probability is large at a time.
+# Height of a ridge at probability 1, in distances between ridges. A ridge may hide the
+# one above it, since only one probability is large at a time.
 RIDGE_HEIGHT = 1.35
 
 
@@ -36,11 +37,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
         logits: float `[..., num_classes]`.
 
     Returns:
-        float32 of the same shape, 0 to 1; the last axis sums up to 1, but where logits
-        are infinite or no numbers.
+        float32 of the same shape, 0 to 1; sums over the last axis are 1, unless logits
+        are infinite or NaN.
     """
     logits = np.asarray(logits, np.float64)
-    with np.errstate(invalid="ignore"):  # infinite logits, of which it is no number
+    with np.errstate(invalid="ignore"):  # infinite logits give NaN
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     total = exponentials.sum(axis=-1, keepdims=True)
     return (exponentials / total).astype(np.float32)
@@ -54,17 +55,17 @@ def draw_reading(
     labels: Sequence[int | None],
     in_order: bool = True,
 ) -> None:
-    """Draws the accuracy on top, and below it a strip per image, on one axis of time.
+    """Draws the accuracy on top and a strip per image below, on one axis of time.
 
     Args:
-        figure: an empty matplotlib `Figure`, whose size is set.
+        figure: an empty matplotlib `Figure`; this function sets its size.
         accuracy: float `[time_steps]`, the fraction of the test images that is
-            classified correctly after each time step; or `None`, for no such panel.
+            classified correctly after each time step; `None` for no accuracy panel.
         images: uint8 `[num_images, 28, 28]`, 0 (paper) to 255 (ink).
         probabilities: float `[num_images, time_steps, 10]`, 0 to 1.
-        labels: the images' classes, 0 to 9, or `None` for one that nobody knows.
-        in_order: whether images are read from the top, so that the part of an image
-            that is read can be seen beside it.
+        labels: the images' classes, 0 to 9, or `None` for an unknown class.
+        in_order: whether images are read from the top; if so, marks next to an image
+            show the part read.
 
     Raises:
         ValueError: the numbers of images, probabilities and labels differ.
@@ -100,14 +101,14 @@ def draw_probabilities(
     label: int | None = None,
     in_order: bool = True,
 ) -> None:
-    """Draws an image, and a ridge per class: its probability over the part read.
+    """Draws an image, and a ridge per class: the probability over the part read.
 
     Args:
         image_axes: matplotlib `Axes` for the image.
         ridge_axes: matplotlib `Axes` for the ridges.
         image: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
         probabilities: float `[time_steps, 10]`, 0 to 1, after each time step.
-        label: the image's class, 0 to 9, or `None` where nobody knows it.
+        label: the image's class, 0 to 9, or `None` if unknown.
         in_order: whether the image is read from the top.
     """
     _draw_image(image_axes, image, in_order)
@@ -132,7 +133,7 @@ def _draw_ridge(
     style: dict[str, Any],
     role: str,
 ) -> None:
-    """A class's ridge, its digit at the left, and what came out at the right."""
+    """Draws a class's ridge, with the digit at the left and the result at the right."""
     base = digit + 1
     tops = base - RIDGE_HEIGHT * values
     color = style["color"]
@@ -159,7 +160,7 @@ def _draw_ridge(
 
 
 def _draw_image(axes: Any, image: np.ndarray, in_order: bool) -> None:
-    """The image, dark on light; beside it, if read in order, the part that is above."""
+    """Draws the image, dark on light; if read in order, with marks of the part read."""
     axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -172,7 +173,7 @@ def _draw_image(axes: Any, image: np.ndarray, in_order: bool) -> None:
 
 
 def _draw_accuracy(axes: Any, accuracy: np.ndarray) -> None:
-    """The accuracy over the part of the images read."""
+    """Draws the accuracy over the part of the images read."""
     _prepare(axes)
     percent = 100 * np.asarray(accuracy)
     axes.plot(_parts(len(accuracy)), percent, **TRUE)
@@ -186,7 +187,7 @@ def _draw_accuracy(axes: Any, accuracy: np.ndarray) -> None:
 
 
 def _prepare(axes: Any) -> None:
-    """The axis of time, with a light mark for each 28 pixels, a row if in order."""
+    """Sets up the axis of time, with a light mark every 28 pixels (a row, in order)."""
     axes.set_xlim(0, 100)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.tick_params(labelbottom=False, length=0, labelsize=8, labelcolor=TEXT)
@@ -202,13 +203,13 @@ def _parts(time_steps: int) -> np.ndarray:
 
 
 def _ridge_axes(figure: Any, bottom: float, height: float) -> Any:
-    """Axes right of the images, by inches from the top of the figure."""
+    """Makes axes right of the images, in inches from the figure's top."""
     width = WIDTH - RIDGES_LEFT - RIDGES_RIGHT
     return _axes(figure, RIDGES_LEFT, bottom, width, height)
 
 
 def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
-    """Axes by inches from the left and the top of the figure."""
+    """Makes axes, in inches from the figure's left and top."""
     total = figure.get_size_inches()[1]
     return figure.add_axes(
         [left / WIDTH, 1 - bottom / total, width / WIDTH, height / total]

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its scalars, as `tf.Summary` messages."""
+"""TensorBoard summaries other than scalars, as `tf.Summary` messages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from seqmnist import tf1 as tf
 from seqmnist.data.mnist import Split
 from seqmnist.record import figures
 
-# The gradient of a histogram is that of the mean loss over so many images, or a batch
-# if that is smaller: enough for a clear picture, few enough to take a fraction of a
-# second even pixel by pixel, and no more memory than training them plainly.
+# Gradients in histograms are those of the mean loss over this many images, or over a
+# batch if a batch is smaller. The number is large enough for a clear picture, and small
+# enough to take a fraction of a second even pixel by pixel, with no more memory than a
+# plain training step.
 NUM_GRADIENT_IMAGES = 100
 
-MARKDOWN = re.compile(r"([\\`*{}\[\]()>#+\-.!|])")  # what means something there
+MARKDOWN = re.compile(r"([\\`*{}\[\]()>#+\-.!|])")  # characters with a meaning in it
 
-# Columns that TensorBoard shall put before the others; it does so by a mark for those
-# that differ between runs.
+# Columns for TensorBoard to put first; marked as columns that differ between runs.
 FIRST_COLUMNS = {"script", "view", "units", "batch_size", "learning_rate"}
 
-# What the HPARAMS page shows of a run beside its options: split and tag.
+# Split and tag of the metrics on the HPARAMS page.
 METRICS = (
     ("test", "accuracy"),
     ("test", "loss"),
@@ -32,9 +32,9 @@ METRICS = (
 
 
 class Histograms:
-    """Histograms of all weights, and of the loss's gradients by them.
+    """Histograms of all weights, and of the loss's gradients with respect to them.
 
-    Their ops are added to the classifier's graph.
+    The ops are added to the classifier's graph.
 
     Args:
         classifier: the `Classifier`; its graph is not finalized yet.
@@ -60,24 +60,24 @@ class Histograms:
 
         Args:
             session: a session with the weights.
-            split: the gradients are those of its first images.
+            split: the split whose first images give the gradients.
 
         Returns:
             A `tf.Summary` with `weights/NAME` and `gradients/NAME`.
 
         Raises:
-            tf.errors.InvalidArgumentError: a weight or gradient is not a number.
+            tf.errors.InvalidArgumentError: a weight or gradient is not finite.
         """
         summary = session.run(self._summary, self._feed(split))
         return tf.Summary.FromString(summary)
 
     def gradient_norm(self, session: Any, split: Split) -> float:
-        """The Euclidean norm of the same gradients, all together."""
+        """The Euclidean norm of all these gradients together."""
         norm = self._classifier.update.gradient_norm
         return session.run(norm, self._feed(split))
 
     def _feed(self, split: Split) -> dict[Any, Any]:
-        """The split's first images."""
+        """The feed with the split's first images."""
         return {
             self._classifier.images: split.images[: self._num_images],
             self._classifier.labels: split.labels[: self._num_images],
@@ -85,10 +85,10 @@ class Histograms:
 
 
 def image(tag: str, figure: Any) -> Any:
-    """A figure, for TensorBoard's IMAGES page.
+    """Makes an image for TensorBoard's IMAGES page.
 
     Args:
-        tag: the image's name there.
+        tag: the image's name on the page.
         figure: a matplotlib figure.
 
     Returns:
@@ -105,10 +105,10 @@ def image(tag: str, figure: Any) -> Any:
 
 
 def table(tag: str, rows: Mapping[str, Any]) -> Any:
-    """A table of two columns, for TensorBoard's TEXT page.
+    """Makes a table of two columns for TensorBoard's TEXT page.
 
     Args:
-        tag: the text's name there.
+        tag: the text's name on the page.
         rows: name -> value.
 
     Returns:
@@ -130,18 +130,16 @@ def table(tag: str, rows: Mapping[str, Any]) -> Any:
 def hyperparameters(
     values: Mapping[str, Any], names: Sequence[str], numbers: Collection[str]
 ) -> tuple[Any, Any]:
-    """A run's options, for TensorBoard's HPARAMS page.
+    """Makes a run's row for TensorBoard's HPARAMS page.
 
     Args:
-        values: name -> value. What is `None` has no value there.
-        names: the columns, the same for all runs; those of them that the run has no
-            value for are empty.
+        values: name -> value; `None` values are left empty on the page.
+        names: the columns, the same for all runs; columns without a value stay empty.
         numbers: the columns whose values are numbers; the others are shown as text.
 
     Returns:
-        Two `tf.Summary`: which columns there are, the same for all runs, and this
-        run's values. Both are empty where TensorBoard is not installed, which defines
-        what they hold.
+        Two `tf.Summary`: the columns, the same for all runs, and this run's values.
+        Both are empty without TensorBoard, which defines their messages.
     """
     try:
         from tensorboard.plugins.hparams import api_pb2, summary
@@ -172,10 +170,10 @@ def hyperparameters(
 
 
 def success() -> Any:
-    """The mark by which the HPARAMS page knows that a run is complete.
+    """Makes the mark of a complete run for the HPARAMS page.
 
     Returns:
-        A `tf.Summary`; empty where TensorBoard is not installed.
+        A `tf.Summary`; empty without TensorBoard.
     """
     with contextlib.suppress(ImportError):
         from tensorboard.plugins.hparams import api_pb2, summary
@@ -190,5 +188,5 @@ def _as_text(value: Any) -> str:
 
 
 def _converted(summary: Any) -> Any:
-    """TensorBoard's message as TensorFlow's, which is another class."""
+    """Converts TensorBoard's message to TensorFlow's class of the same message."""
     return tf.Summary.FromString(summary.SerializeToString())

@@ -1,4 +1,4 @@
-"""Loss and accuracy over batches, whatever their sizes."""
+"""Loss and accuracy over batches of any sizes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 
 class Tally:
-    """Sums over examples, from which mean loss and accuracy follow.
+    """Sums over examples, for the mean loss and the accuracy.
 
     Attributes:
-        correct: examples classified as their label says.
-        count: examples seen.
+        correct: number of examples classified correctly.
+        count: number of examples.
     """
 
     def __init__(self) -> None:
@@ -23,8 +23,8 @@ class Tally:
 
         Args:
             loss: mean over the batch, nats per example.
-            correct: examples classified as their label says.
-            count: examples in the batch.
+            correct: number of examples classified correctly.
+            count: number of examples in the batch.
         """
         self._loss_sum += float(loss) * count
         self.correct += int(correct)
@@ -41,12 +41,12 @@ class Tally:
         return self.correct / self.count
 
     def state(self) -> dict[str, Any]:
-        """The sums, as JSON can hold them without rounding."""
+        """The sums, as values that JSON holds without rounding."""
         return {"loss": self._loss_sum, "correct": self.correct, "count": self.count}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tally:
-        """The tally of which `state` was the state."""
+        """Restores a tally from a value of `state()`."""
         tally = cls()
         tally.correct, tally.count = state["correct"], state["count"]
         tally._loss_sum = state["loss"]

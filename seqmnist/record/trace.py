@@ -1,4 +1,4 @@
-"""A timeline of some training steps: which op ran when, on which thread."""
+"""A timeline of some training steps: time and thread of every op."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from seqmnist.record.folder import write_text
 
 
 class Tracer:
-    """Stands for a session, and notes what its `run` does.
+    """Wraps a session, and records the ops of each `run`.
 
     Args:
         session: the session.
-        first: the first step that it notes.
+        first: the first recorded step.
 
     Attributes:
-        first: the first step that it notes.
+        first: the first recorded step.
         metadata: a `tf.RunMetadata` per call of `run`.
     """
 
@@ -28,7 +28,7 @@ class Tracer:
         self.metadata: list[Any] = []
 
     def run(self, fetches: Any, feed_dict: Any = None) -> Any:
-        """Runs as the session does, and notes the time of every op."""
+        """Runs the fetches in the session, and records the time of every op."""
         options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
         metadata = tf.RunMetadata()
         with tf.stderr_held_back(

@@ -1,16 +1,16 @@
-"""Checkpoints: what a run needs to go on as if it had never been stopped.
+"""Checkpoints: the state from which a run continues as if it had not been stopped.
 
 RUN/checkpoints/
     model.ckpt-500.index, model.ckpt-500.data-00000-of-00001
                      written by tf.train.Saver (format V2): weights, their averages,
                      Adam's slots, global_step
     model.ckpt-500.json
-                     the rest of the run's state, and length and SHA-256 of all of it;
-                     renamed to its place last, so a checkpoint without it is none
-    checkpoint       names the latest one, for tf.train.latest_checkpoint
-    best             the same for the best on validation so far:
+                     the rest of the run's state, and size and SHA-256 of the files;
+                     renamed to its place last, so it marks a complete checkpoint
+    checkpoint       names the latest checkpoint, for tf.train.latest_checkpoint
+    best             names the best checkpoint on validation so far, for
                      tf.train.latest_checkpoint(folder, "best")
-    partial/         where a checkpoint is written before it is renamed to its place
+    partial/         a checkpoint is written here, then renamed to its place
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ from seqmnist.record.folder import synchronize, write_text
 FOLDER = "checkpoints"
 LATEST_FILE = "checkpoint"
 BEST_FILE = "best"
-NUM_KEPT = 3  # the last ones; beside them the best
-SLACK = 1 << 16  # bytes, for what is written beside the variables
+NUM_KEPT = 3  # the last checkpoints, in addition to the best one
+SLACK = 1 << 16  # bytes, for the files' content other than the variables
 
 STATE = ".json"
 INDEX = ".index"
 DATA = ".data-00000-of-00001"
-# In the order in which they take their place; they leave it in the opposite one.
+# Files are renamed to their place in this order, and removed in the reverse order.
 SUFFIXES = (DATA, INDEX, STATE)
 
-# What TensorFlow says on stderr of a save that fails, beside raising an error.
+# Lines that TensorFlow writes to stderr when a save fails, before it raises an error.
 SAVE_WARNINGS = re.compile(
     r"save_restore|local_rendezvous|checkpoint/save|list of allocated tensors|^\s*$"
 )
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint whose files are whole.
+    """A checkpoint whose files are complete.
 
     Attributes:
-        prefix: what its files' names begin with, for `tf.train.Saver`.
-        state: the run's state beside the variables.
+        prefix: the beginning of the files' paths, for `tf.train.Saver`.
+        state: the run's state without the variables.
     """
 
     prefix: Path
@@ -72,7 +72,7 @@ class Checkpoints:
         run_folder: the run's folder.
 
     Attributes:
-        folder: where they are.
+        folder: the folder of the checkpoints.
     """
 
     def __init__(self, run_folder: Path) -> None:
@@ -85,19 +85,19 @@ class Checkpoints:
         num_bytes: int,
         best_step: int | None,
     ) -> None:
-        """Saves a checkpoint: either all of it is there afterwards, or nothing changed.
+        """Saves a checkpoint completely, or changes nothing.
 
-        Older ones are removed, but for the last few and the best one.
+        Removes older checkpoints, except the last few and the best one.
 
         Args:
-            state: of the run beside the variables, with its `step`.
+            state: the run's state without the variables, with its `step`.
             write: writes TensorFlow's files to a prefix.
-            num_bytes: how much that is, about.
+            num_bytes: the approximate size of TensorFlow's files.
             best_step: the step of the checkpoint to keep as the best, or `None`.
 
         Raises:
             CannotWrite: disk full, folder gone, not allowed.
-            Diverged: `write` found that there is nothing worth keeping.
+            Diverged: `write` found weights that are not finite.
         """
         name = f"model.ckpt-{state['step']}"
         partial = self.folder / "partial"
@@ -115,7 +115,7 @@ class Checkpoints:
                     files[suffix] = _seal(partial / (name + suffix))
                 text = _with_digest({**state, "files": files})
                 write_text(partial / (name + STATE), text)
-                # Those of later steps were found damaged when the run was resumed.
+                # Checkpoints of later steps were found damaged at the resumption.
                 for step in self.steps():
                     if step >= state["step"]:
                         self._remove(step)
@@ -129,14 +129,15 @@ class Checkpoints:
     def newest(
         self, misfit: Callable[[dict[str, Any]], str] = lambda state: ""
     ) -> tuple[Checkpoint | None, list[str]]:
-        """The newest checkpoint that can be used.
+        """Finds the newest checkpoint that can be used.
 
         Args:
-            misfit: says why a state cannot be gone on from, or "".
+            misfit: takes a state; returns why a run cannot continue from it, or "".
 
         Returns:
-            It, or `None` where there is none; and a line on each newer one that is
-            damaged or does not fit, with its name and what is wrong with it.
+            The checkpoint, or `None` if no checkpoint can be used; and one line for
+            each newer checkpoint that is damaged or does not fit, with its name and the
+            problem.
         """
         problems: list[str] = []
         for step in reversed(self.steps()):
@@ -150,17 +151,17 @@ class Checkpoints:
         return None, problems
 
     def has_any(self) -> bool:
-        """Whether a checkpoint was ever saved whole, whatever became of it."""
+        """Whether a checkpoint was ever saved completely, even if it is damaged now."""
         return any(self.folder.glob("model.ckpt-*" + STATE))
 
     def read(self, step: int) -> Checkpoint | str:
         """Reads and checks a checkpoint.
 
         Args:
-            step: its step.
+            step: the checkpoint's step.
 
         Returns:
-            The checkpoint; or if it is damaged, a line that says so.
+            The checkpoint; if it is damaged, a line that says so.
         """
         prefix = self._prefix(step)
         try:
@@ -177,7 +178,7 @@ class Checkpoints:
             return f"{shown(prefix)} is damaged ({error})"
 
     def steps(self) -> list[int]:
-        """The steps of which there are files, in order, damaged ones included."""
+        """The steps with files, in order, damaged checkpoints included."""
         pattern = re.compile(
             r"model\.ckpt-(\d+)(" + "|".join(map(re.escape, SUFFIXES)) + ")"
         )
@@ -186,34 +187,34 @@ class Checkpoints:
         return sorted({int(match.group(1)) for match in matches})
 
     def _tidy(self, best_step: int | None) -> None:
-        """Names the latest and the best checkpoint, and removes what is not kept."""
+        """Names the latest and the best checkpoint, and removes superfluous ones."""
         steps = self.steps()
         whole = [s for s in steps if _with_suffix(self._prefix(s), STATE).exists()]
         kept = whole[-NUM_KEPT:]
-        if not kept:  # not even the one that was just saved
+        if not kept:  # the checkpoint that was just saved is gone, too
             raise CannotWrite(f"{shown(self.folder)}: cannot be written (it vanished)")
         if best_step is not None:
             kept = sorted({best_step, *kept})
             self._point(BEST_FILE, [best_step])
-        elif (self.folder / BEST_FILE).exists():  # it named one that was damaged
+        elif (self.folder / BEST_FILE).exists():  # it names a damaged checkpoint
             (self.folder / BEST_FILE).unlink()
         self._point(LATEST_FILE, kept)
         for step in set(steps) - set(kept):
             self._remove(step)
 
     def _prefix(self, step: int) -> Path:
-        """What the names of a checkpoint's files begin with."""
+        """The beginning of the paths of a checkpoint's files."""
         return self.folder / f"model.ckpt-{step}"
 
     def _point(self, name: str, steps: list[int]) -> None:
-        """Writes a file like TensorFlow's `checkpoint`, relative to its folder."""
+        """Writes a file like TensorFlow's `checkpoint`, with relative paths."""
         prefixes = [f'"{self._prefix(step).name}"' for step in steps]
         lines = [f"model_checkpoint_path: {prefixes[-1]}"]
         lines += [f"all_model_checkpoint_paths: {prefix}" for prefix in prefixes]
         write_text(self.folder / name, "\n".join(lines) + "\n")
 
     def _remove(self, step: int) -> None:
-        """Removes a checkpoint's files, first the one without which it is none."""
+        """Removes a checkpoint's files, first the one that marks it as complete."""
         for suffix in reversed(SUFFIXES):
             path = _with_suffix(self._prefix(step), suffix)
             if path.exists():
@@ -221,14 +222,14 @@ class Checkpoints:
 
 
 class Variables:
-    """The global variables of a graph, as its checkpoints hold them.
+    """Saves and restores the global variables of a graph.
 
     Args:
-        graph: the `tf.Graph`, to which ops are added that save and restore.
-        session: of that graph.
+        graph: the `tf.Graph`; ops to save and restore are added to it.
+        session: a session of the graph.
 
     Attributes:
-        num_bytes: of all variables together.
+        num_bytes: size of all variables together, in bytes.
     """
 
     def __init__(self, graph: Any, session: Any) -> None:
@@ -239,7 +240,7 @@ class Variables:
                 v.dtype.base_dtype.size * v.shape.num_elements()
                 for v in self._variables
             )
-            # Which ones to keep is decided above.
+            # `Checkpoints` decides which checkpoints to keep.
             self._saver = tf.train.Saver(self._variables, max_to_keep=0)
             numbers = [v for v in self._variables if v.dtype.base_dtype.is_floating]
             are_finite = [tf.reduce_all(tf.math.is_finite(v)) for v in numbers]
@@ -249,7 +250,7 @@ class Variables:
         """Writes TensorFlow's files of a checkpoint.
 
         Args:
-            prefix: what their names begin with.
+            prefix: the beginning of the files' paths.
 
         Raises:
             CannotWrite: disk full, folder gone, not allowed.
@@ -270,7 +271,7 @@ class Variables:
                 )
                 has_failed = False
         except (tf.errors.OpError, ValueError) as error:
-            # A folder that vanishes meanwhile is a ValueError of the Saver's.
+            # The Saver raises a ValueError if the folder has vanished.
             if isinstance(error, ValueError) and os.path.isdir(os.path.dirname(prefix)):
                 raise
             reason = tensorflow_reason(error)
@@ -280,16 +281,17 @@ class Variables:
         """Sets all variables to their values in a checkpoint.
 
         Args:
-            checkpoint: what `Checkpoints.newest` found.
+            checkpoint: a checkpoint from `Checkpoints`.
 
         Raises:
-            UserError: it is of another network; the line names what differs.
+            UserError: the checkpoint is of another network, and the line names the
+                differences; or it cannot be read.
         """
         prefix = str(checkpoint.prefix)
         try:
             reader = tf.train.NewCheckpointReader(prefix)
             saved = reader.get_variable_to_shape_map()
-        except tf.errors.OpError as error:  # it was there a moment ago
+        except tf.errors.OpError as error:  # the files vanished after they were checked
             raise UserError(
                 f"{shown(prefix)}: cannot be read ({tensorflow_reason(error)})"
             )
@@ -304,7 +306,7 @@ class Variables:
 
 
 def _reserve(path: Path, num_bytes: int) -> None:
-    """Fails as a file of this size would, in words that TensorFlow does not find."""
+    """Raises the `OSError` of a full disk, which TensorFlow does not report clearly."""
     if not hasattr(os, "posix_fallocate"):
         return
     with path.open("wb") as file:
@@ -318,7 +320,7 @@ def _with_suffix(prefix: Path, suffix: str) -> Path:
 
 
 def _seal(path: Path) -> dict[str, Any]:
-    """By what a file is known to be as it was written."""
+    """The size and SHA-256 of a file."""
     content = path.read_bytes()
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
@@ -331,7 +333,7 @@ def _with_digest(state: dict[str, Any]) -> str:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """Reads such a text; raises a `ValueError` if it is not as it was written."""
+    """Reads a text of `_with_digest`; raises a `ValueError` if it was changed."""
     content = path.read_bytes()
     try:
         state = json.loads(content.decode())

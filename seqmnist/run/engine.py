@@ -1,9 +1,9 @@
-"""Updates and evaluations of a classifier, as its graph has them.
+"""Updates and evaluations of a classifier, with the ops of its graph.
 
-Where TensorFlow compiles functions, fast/engine.py has a faster kind, which trains the
-same variables with the same optimizer and counts the same things. With several workers,
-each computes the gradients of its share of a batch, and all make the same update with
-the sum.
+Where TensorFlow compiles functions, fast/engine.py has a faster engine, which trains
+the same variables with the same optimizer and returns the same values. In a run of
+several workers, each worker computes the gradients of its share of a batch, and all
+workers make the same update with the sum.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from seqmnist.run.one_worker import OneWorker
 
 
 class Update(NamedTuple):
-    """What an update saw, as it was before the update.
+    """The values of an update, computed before the weights changed.
 
     Attributes:
         loss: mean over the batch, nats per example.
-        correct: how many of the batch were classified correctly.
-        learning_rate: of this update.
+        correct: the number of examples in the batch that were classified correctly.
+        learning_rate: the learning rate of this update.
         gradient_norm: Euclidean norm of all gradients together.
     """
 
@@ -37,7 +37,7 @@ class Update(NamedTuple):
 
     @property
     def flaw(self) -> str:
-        """Which of loss and gradient norm is infinite or not a number, or ""."""
+        """Names the loss or the gradient norm if it is infinite or NaN; else ""."""
         for name in ("loss", "gradient_norm"):
             value = getattr(self, name)
             if not math.isfinite(value):
@@ -50,13 +50,13 @@ class PlainEngine:
 
     Args:
         classifier: the `Classifier`.
-        workers: who make the updates together.
-        reason: why the network is not compiled, for the user.
+        workers: the workers that share each update.
+        reason: why the network is not compiled; a part of `description`.
 
     Attributes:
-        max_updates: how many updates one call of `update` can do.
-        session_config: for the `tf.Session` to be used.
-        description: for the user.
+        max_updates: the most updates that one call of `update` can do.
+        session_config: the `tf.ConfigProto` for the session, or `None`.
+        description: the engine in words, for the user.
     """
 
     max_updates = 1
@@ -75,13 +75,18 @@ class PlainEngine:
         self._train_op = step.train_op
 
     def initialize(self, session: Any) -> PlainEngine:
-        """Prepares what is not a part of the classifier; returns the engine to use."""
+        """Prepares the engine's own parts of the graph; returns the engine to use."""
         return self
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
-        """Does one update per batch, of which it gets this worker's share.
+        """Does one update per batch.
 
-        There are at most `max_updates` batches.
+        Args:
+            session: a session with the variables.
+            batches: this worker's shares of at most `max_updates` batches.
+
+        Returns:
+            One `Update` per batch.
         """
         fetches = [self._update, self._train_op]
         return [
@@ -90,7 +95,7 @@ class PlainEngine:
         ]
 
     def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
-        """Mean loss of a batch, how many are classified correctly, and the logits."""
+        """Mean loss of a batch, number of correct examples, and the logits."""
         trace = self.classifier.evaluation
         fetches = [trace.loss, trace.correct_count, trace.logits]
         return tuple(session.run(fetches, self._feed(batch)))
@@ -99,7 +104,7 @@ class PlainEngine:
         """The update with the gradients of all workers: loss, count and `Step`."""
         classifier, batch_size = self.classifier, self.classifier.config.batch_size
         share = self.workers.share(batch_size)
-        # The mean over a share counts in the mean over the batch by its size.
+        # Weights the share's mean by share size / batch size.
         weight = (share.stop - share.start) / batch_size
         terms = [
             weight * classifier.training.loss,
@@ -118,18 +123,18 @@ class PlainEngine:
 def make_engine(
     classifier: Classifier, workers: OneWorker | None = None
 ) -> PlainEngine:
-    """Chooses how to train.
+    """Chooses the engine for the configured `recurrence`.
 
     Args:
-        classifier: the `Classifier`, whose configuration has `recurrence`: "fast",
+        classifier: the `Classifier`. Its configuration has `recurrence`: "fast",
             "plain", or "auto" for fast where possible.
-        workers: who train together; `None` for this process alone.
+        workers: the workers of the run; `None` for this process alone.
 
     Returns:
-        `PlainEngine`, or the `CompiledEngine` of fast/engine.py.
+        A `PlainEngine`, or the `CompiledEngine` of fast/engine.py.
 
     Raises:
-        UserError: the fast path is asked for and cannot run.
+        UserError: the user asked for the fast path, and it cannot run.
     """
     workers = workers or OneWorker()
     if classifier.config.recurrence == "plain":
@@ -148,24 +153,24 @@ def make_engine(
 def plain_engine(
     classifier: Classifier, workers: OneWorker, obstacle: str
 ) -> PlainEngine:
-    """A `PlainEngine`, as no other is possible.
+    """Makes a `PlainEngine` for a network that cannot be compiled.
 
     Args:
         classifier: the `Classifier`.
-        workers: who train together.
+        workers: the workers of the run.
         obstacle: why the network is not compiled.
 
     Raises:
-        UserError: compiled ones are asked for.
+        UserError: the user asked for the fast path.
     """
     _check_not_wanted(classifier.config, obstacle)
     return PlainEngine(classifier, workers, obstacle)
 
 
 def _check_not_wanted(config, obstacle):
-    """Raises a `UserError` if the fast path is asked for, which there is not."""
+    """Raises a `UserError` if the user asked for the fast path, which cannot run."""
     if config.recurrence == "fast":
         raise UserError(
-            f"--recurrence fast: {obstacle}; expected plain, or auto for the faster of "
-            "what is possible"
+            f"--recurrence fast: {obstacle}; expected plain, or auto, which is fast "
+            "where possible"
         )

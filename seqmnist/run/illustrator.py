@@ -1,4 +1,4 @@
-"""What can be looked at of a run: TensorBoard's pages beside scalars, and figures."""
+"""The pictures of a run: figures, and TensorBoard's pages other than scalars."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ from seqmnist.run.network import Network
 READING_FIGURE = "reading.png"
 READING_FILE = "reading.csv"
 
-# Images of which TensorBoard shows what the network reads.
+# Images whose sequences, as the network reads them, TensorBoard shows.
 NUM_INPUTS = 4
 
-# Values of the cell's outputs, over images and time steps, that are kept at once: 100
-# megabytes, or 500 images of 784 pixels with 64 units.
+# The most values of the cell's outputs, over images and time steps, in memory at once:
+# 100 megabytes, or 500 images of 784 pixels with 64 units.
 MAX_OUTPUTS = 25_000_000
 
-# Images in reading.png that are classified correctly, beside one that is not.
+# Correctly classified images in reading.png, in addition to one wrongly classified.
 NUM_READ_CORRECTLY = 3
 
 
 class Illustrator:
-    """Shows a run. With `--summaries scalars`, only what costs nothing.
+    """Adds pictures, tables and histograms to a run's log and folder.
+
+    With `--summaries scalars`, adds only the tables, which take no time.
 
     Args:
         config: the run's configuration.
-        network: the run's.
+        network: the run's network.
         splits: the data.
-        run: where to log.
+        run: the run's log.
     """
 
     def __init__(
@@ -53,10 +55,10 @@ class Illustrator:
         self.run = run
 
     def begin(self) -> None:
-        """Adds to a new log what is known before the first step.
+        """Adds options, inputs and initial histograms to a new log.
 
         Raises:
-            Diverged: the initial weights are no finite numbers.
+            Diverged: the initial weights are not finite.
             CannotWrite: disk full, or folder gone.
         """
         network, values = self.network, options.recorded(self.config)
@@ -81,7 +83,7 @@ class Illustrator:
             step: updates done.
 
         Raises:
-            Diverged: one of them is no finite number.
+            Diverged: a weight or gradient is not finite.
             CannotWrite: disk full, or folder gone.
         """
         if self.network.histograms is None:
@@ -99,7 +101,7 @@ class Illustrator:
 
         Args:
             step: updates done.
-            logits: of its examples, float32 `[num_examples, 10]`.
+            logits: the split's logits, float32 `[num_examples, 10]`.
 
         Raises:
             CannotWrite: disk full, or folder gone.
@@ -110,11 +112,11 @@ class Illustrator:
             self.run.add("validation", step, summaries.image(name, figure))
 
     def finish(self, step: int, logits: np.ndarray) -> None:
-        """Adds the same of the test split, and writes it and the reading into files.
+        """Adds the test split's pictures, and writes pictures and reading to files.
 
         Args:
             step: updates done.
-            logits: of the test split, float32 `[num_examples, 10]`.
+            logits: the test split's logits, float32 `[num_examples, 10]`.
 
         Raises:
             CannotWrite: disk full, or folder gone.
@@ -124,14 +126,15 @@ class Illustrator:
         self.run.add(WHOLE_RUN, step, summaries.success())
 
     def _save_figures(self, step: int, logits: np.ndarray) -> None:
-        """Draws the test split's pictures and the reading; writes its predictions."""
+        """Draws the test split's pictures and the reading; writes the predictions."""
         test, folder = self.splits.test, self.run.folder
         for name, figure in self._pictures("test", step, logits).items():
             self.run.add("test", step, summaries.image(name, figure))
             figures.save(figure, folder / f"{name}.png")
         write_predictions(folder, test.labels, logits)
         correct = self._count_while_reading(test)
-        # The fast path's logits may differ in the last digits, and so from the result.
+        # The fast path's logits may differ from these in the last digits. The last
+        # count has to be the result's.
         correct[-1] = (logits.argmax(1) == test.labels).sum()
         _write_reading(folder / READING_FILE, correct, len(test.labels))
         chosen = _chosen(test.labels, logits.argmax(1))
@@ -147,7 +150,7 @@ class Illustrator:
         figures.save(figure, folder / READING_FIGURE)
 
     def _pictures(self, split: str, step: int, logits: np.ndarray) -> dict:
-        """Figures of what logits are right and wrong about, by their names."""
+        """Figures of the correct and wrong predictions, by their names."""
         examples: Split = getattr(self.splits, split)
         title = f"{split} images, step {step}"
         return {
@@ -156,7 +159,7 @@ class Illustrator:
         }
 
     def _count_while_reading(self, split: Split) -> np.ndarray:
-        """How many images are classified correctly after each time step."""
+        """Counts the images classified correctly after each time step."""
         counts = []
         inputs = self.network.classifier.evaluation.inputs
         time_steps = inputs.shape.as_list()[1]
@@ -177,7 +180,7 @@ class Illustrator:
 
 
 def _chosen(labels: np.ndarray, predictions: np.ndarray) -> list[int]:
-    """Images to be shown: some that are right, one that is wrong, of digits apart."""
+    """Indices of some correct images and a wrong one, all of different digits."""
     chosen: list[int] = []
     is_right = labels == predictions
     for wanted, count in ((True, NUM_READ_CORRECTLY), (False, 1)):
@@ -189,7 +192,7 @@ def _chosen(labels: np.ndarray, predictions: np.ndarray) -> list[int]:
 
 
 def _write_reading(path: Path, correct: np.ndarray, count: int) -> None:
-    """Writes how many images were classified correctly after each time step."""
+    """Writes the accuracy and the correct images after each time step as CSV."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(("time_step", "accuracy", "correct", "count"))

@@ -1,4 +1,4 @@
-"""The loop, the same for all workers: updates, evaluations, and a test in the end."""
+"""The training loop of every worker: updates, evaluations, and the test at the end."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def evaluate(
 ) -> tuple[Tally, np.ndarray]:
     """Evaluates a whole split, its last short batch included.
 
-    Several workers each evaluate a share of it, and all get the whole.
+    In a run of several workers, each worker evaluates a share of the split, and all
+    workers get the result of the whole split.
 
     Args:
         session: a session with the weights.
-        engine: of the classifier, as `make_engine` makes it.
+        engine: the classifier's engine, from `make_engine`.
         split: the examples, at least one.
         size: examples per batch.
 
@@ -55,18 +56,18 @@ def evaluate(
 
 
 class TrainingLoop:
-    """Trains a network from where its progress stands, and tests it.
+    """Trains a network from the step that the run has reached, and tests it.
 
-    All workers do the same, each with its share of the examples. What is written, and
-    which of them writes it, is up to the recorder.
+    All workers run this loop, each with its share of the examples. The recorder decides
+    what a worker writes.
 
     Args:
         config: the run's configuration, see cli/options.py.
         splits: the data.
-        plan: how long to train, and what to do at which steps.
-        network: with its variables as they are after `progress.step`.
-        progress: where the run stands, which the loop moves on.
-        recorder: what writes the run down.
+        plan: the length of the run, and what is due at which steps.
+        network: the network, with the variables after `progress.step` updates.
+        progress: the state of the run, which the loop updates.
+        recorder: writes and prints the run's results.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class TrainingLoop:
         progress.learning_rate = config.learning_rate
 
     def train(self) -> None:
-        """Does the steps that are left, or until a signal comes.
+        """Does the remaining steps, or stops at a signal.
 
         Raises:
-            Interrupted: a worker was told to stop; the run's state is saved.
+            Interrupted: a worker got a signal to stop; the run's state is saved.
             Diverged: loss, gradient or weights are no longer finite.
             CannotWrite: disk full, or folder gone.
             LostWorker: another worker has gone.
@@ -115,14 +116,14 @@ class TrainingLoop:
             self.recorder.save_if_due()
         self.recorder.end()
         if workers.is_stopping:
-            number = workers.stop_number or SIGTERM  # which another one was told
+            number = workers.stop_number or SIGTERM  # another worker got the signal
             raise Interrupted(number, self.recorder.stopped())
 
     def test(self) -> Result | None:
-        """Evaluates the test split, with which the run is complete.
+        """Evaluates the test split, which completes the run.
 
         Returns:
-            The run's result, from the worker that writes it.
+            The run's result from the worker that writes it, else `None`.
 
         Raises:
             CannotWrite: disk full, or folder gone.
@@ -134,10 +135,10 @@ class TrainingLoop:
         return result
 
     def _update(self, batches: Iterator[Batch]) -> tuple[list[Update], float]:
-        """Does the updates up to the next pause, as many as one call can.
+        """Does the updates up to the next pause, at most as many as one call can do.
 
         Returns:
-            What they saw, and the seconds that each of them took.
+            The updates' values, and the seconds per update.
         """
         network = self.network
         possible = self.plan.steps_to_pause(self.progress.step)
@@ -150,12 +151,12 @@ class TrainingLoop:
         return updates, seconds
 
     def _after_update(self, update: Update, seconds: float) -> None:
-        """Counts an update, evaluates if that is due, and has it recorded."""
+        """Counts an update, evaluates the splits if due, and records the update."""
         progress, evaluations = self.progress, {}
         progress.step += 1
         progress.learning_rate = update.learning_rate
         if update.flaw:
-            self.network.workers.barrier()  # all of them have seen it
+            self.network.workers.barrier()  # all workers see the same flaw
             raise Diverged(update.flaw)
         progress.since_row.add(update.loss, update.correct, self.config.batch_size)
         if self.plan.is_evaluation(progress.step):
@@ -170,7 +171,7 @@ class TrainingLoop:
             progress.since_row = Tally()
 
     def _evaluate(self, name: str) -> Evaluation:
-        """Evaluates a split with the averages of the weights, if the run keeps any."""
+        """Evaluates a split, with the weights' averages if the run keeps averages."""
         network, split = self.network, getattr(self.splits, name)
         size = self.config.evaluation_batch_size
         with self.progress.pausing():

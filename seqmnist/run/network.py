@@ -1,4 +1,4 @@
-"""A network in a session, ready to be trained."""
+"""A network in a session, ready for training."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from seqmnist.run.tf1_checkpoints import load_weights
 
 
 class Network:
-    """A network in a session, with the weights that a run begins or goes on with.
+    """A network in a session, with the weights from which a run starts or continues.
 
     Args:
         classifier: the `Classifier`; its graph is not finalized yet.
-        start: the checkpoint to go on from, or `None`.
-        workers: who train it; the chief's weights are what all begin with.
-        stack: closes the session in the end.
+        start: the checkpoint to continue from, or `None`.
+        workers: the workers of the run; all start with the chief's weights.
+        stack: closes the session at the end.
 
     Attributes:
         classifier: the `Classifier`.
-        graph_def: what TensorBoard shows of it.
-        engine: its updates and evaluations, as `make_engine` makes them.
-        session: with the network's variables.
-        workers: who train it.
-        variables: what to save in a checkpoint.
+        graph_def: the graph in the form that TensorBoard shows.
+        engine: the updates and evaluations, from `make_engine`.
+        session: the session with the network's variables.
+        workers: the workers of the run.
+        variables: the variables to save in a checkpoint.
         num_parameters: number of trained weights.
-        histograms: of weights and gradients; `None` with `--summaries scalars`.
+        histograms: histograms of weights and gradients; `None` with `--summaries
+            scalars`.
 
     Raises:
         UserError: the weights to start from cannot be used.
@@ -75,5 +76,5 @@ class Network:
         workers.broadcast(self.session)
 
     def averaged(self) -> ContextManager[None]:
-        """A context in which the weights are their averages, if the run keeps any."""
+        """A context in which averages, if the run keeps any, replace the weights."""
         return averaged_weights(self.classifier.average, self.session)

@@ -1,8 +1,8 @@
 """A process that trains on its own.
 
-Who makes updates asks `OneWorker` which part of a batch is its own, and has it add up
-what is computed of it; here that is all of it, and nothing to add. Several processes
-that train one network derive from it, see distributed/workers.py.
+An engine asks `OneWorker` for this process's share of a batch, and for the sum of a
+tensor over all workers. For a single process the share is the whole batch, and the sum
+is the tensor itself. distributed/workers.py derives a class for several processes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class OneWorker:
     """A process that trains on its own.
 
     Attributes:
-        size: how many workers there are.
-        index: which of them this is.
-        first_step: updates done before the run went on; the chief's is to be set before
-            there is a session, in which it tells it to the others.
+        size: the number of workers.
+        index: the index of this worker, 0 to `size - 1`.
+        first_step: updates done before the run was resumed. Set it on the chief before
+            `session`, which sends the value to the other workers.
     """
 
     size = 1
@@ -41,7 +41,7 @@ class OneWorker:
 
     @property
     def stop_number(self) -> int | None:
-        """The signal by which this worker was told to stop, or `None`."""
+        """The number of the signal that stops this worker, or `None`."""
         return None if self._signals is None else self._signals.number
 
     @property
@@ -51,7 +51,7 @@ class OneWorker:
 
     @property
     def description(self) -> str:
-        """For the user."""
+        """The workers in words, for the user."""
         return "1"
 
     def heed(self, signals: StopSignals, advice: str) -> None:
@@ -59,12 +59,12 @@ class OneWorker:
 
         Args:
             signals: the signals.
-            advice: what to say to the user when another worker is lost.
+            advice: printed when another worker is lost.
         """
         self._signals = signals
 
     def share(self, count: int) -> slice:
-        """Which of so many examples are this worker's; the shares are all of them."""
+        """This worker's share of `count` examples; the shares cover all examples."""
         return slice(
             count * self.index // self.size, count * (self.index + 1) // self.size
         )
@@ -80,12 +80,12 @@ class OneWorker:
             The `tf.Session`.
 
         Raises:
-            UserError: the other workers cannot be reached, or train something else.
+            UserError: the other workers cannot be reached, or have other options.
         """
         return tf.Session(graph=graph, config=config)
 
     def all_reduce(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """Tensors of the update, added up over all workers.
+        """Sums tensors of the update over all workers.
 
         Args:
             tensors: float32 of static shapes.
@@ -100,8 +100,8 @@ class OneWorker:
 
         Args:
             session: the session.
-            fetches: the update's, made with what `all_reduce` gave.
-            feed: for the fetches.
+            fetches: the update's tensors, made with the results of `all_reduce`.
+            feed: the feed for the fetches.
 
         Returns:
             The values of the fetches.
@@ -112,14 +112,14 @@ class OneWorker:
         return session.run(fetches, feed)
 
     def prepare(self, variables: Sequence[Any]) -> None:
-        """Adds the ops to the default graph that the next two methods run.
+        """Adds the ops for `broadcast` and `gather_evaluation` to the default graph.
 
         Args:
-            variables: all that the workers are to have alike.
+            variables: the variables that all workers share.
         """
 
     def broadcast(self, session: Any) -> None:
-        """Sets the variables of all workers to the chief's, to the bit.
+        """Sets the variables of all workers to exactly the chief's values.
 
         Raises:
             LostWorker: another worker has gone.
@@ -128,16 +128,16 @@ class OneWorker:
     def gather_evaluation(
         self, session: Any, tally: Tally, logits: np.ndarray, count: int
     ) -> tuple[Tally, np.ndarray]:
-        """Puts together what each worker found in its share of a split.
+        """Combines the evaluations of all workers' shares of a split.
 
         Args:
             session: the session.
-            tally: of this worker's share.
-            logits: of its examples, float32 `[share, 10]`.
-            count: examples of the whole split.
+            tally: the tally of this worker's share.
+            logits: the logits of this worker's share, float32 `[share, 10]`.
+            count: the number of examples in the whole split.
 
         Returns:
-            The tally of the split, and the logits of all examples.
+            The tally of the split, and the logits of all its examples.
 
         Raises:
             LostWorker: another worker has gone.
@@ -145,8 +145,8 @@ class OneWorker:
         return tally, logits
 
     def barrier(self) -> None:
-        """Waits until all have come to the end; there are no sums after it.
+        """Waits until all workers have reached the end; no sum follows.
 
-        Who went at once could leave another one without the last part of its sum, and
-        could not be there if the chief had to be started again.
+        A worker that exits at once could leave another one without the last part of a
+        sum, and would be missing if the chief had to be started again.
         """

@@ -1,4 +1,4 @@
-"""What a run begins with: a new folder, or its own and a checkpoint to go on from."""
+"""The opening of a run: a new folder, or an old one with a checkpoint to resume."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from seqmnist.run.tf1_checkpoints import check_path
 
 
 class Opening(NamedTuple):
-    """What a run begins with, new or resumed.
+    """The folder and the checkpoint with which a run begins, new or resumed.
 
     Attributes:
-        folder: its folder, locked; `None` of a new run, for which `make_folder` makes
-            one when its network is ready, and for all workers but the chief.
-        start: the checkpoint to go on from, or `None` for the beginning.
-        result: what it came to, if it is finished.
+        folder: the run's folder, locked. `None` for all workers but the chief, and for
+            a new run: `make_folder` makes the folder when the network is ready.
+        start: the checkpoint to continue from; `None` to start at step 0.
+        result: the run's result if the run is finished, else `None`.
     """
 
     folder: RunFolder | None = None
@@ -52,23 +52,23 @@ def open_run(
     is_chief: bool,
     stack: contextlib.ExitStack,
 ) -> Opening:
-    """Finds out what a run begins with; of a finished one, prints the result.
+    """Opens a run; prints the result if the run is finished.
 
-    Says on stderr what a user should know of the checkpoint to go on from.
+    Problems with the checkpoints of a resumed run are printed on stderr.
 
     Args:
         config: the run's configuration.
         splits: the data.
-        plan: how long to train.
+        plan: the length of the run.
         is_chief: whether this worker has the run's folder.
-        stack: unlocks the folder in the end.
+        stack: unlocks the folder at the end.
 
     Returns:
-        It; nothing is made yet of a new run.
+        The `Opening`. A new run has no folder yet.
 
     Raises:
-        UserError: a new run could not be logged, or not begin with the weights that it
-            is to; or the run to resume cannot be, and is left as it was.
+        UserError: a new run's folder cannot be made, or the weights to start from do
+            not exist; or the run to resume cannot be resumed, and is not changed.
     """
     if config.resume is None:
         if is_chief:
@@ -83,7 +83,7 @@ def open_run(
         return Opening(result=result)
     check_name("--resume", path)
     folder = stack.enter_context(RunFolder(path))
-    result = _finished(path)  # by a process that has just ended
+    result = _finished(path)  # another process may just have finished the run
     if result is not None:
         return Opening(result=result)
     start = _find_start(folder, config, splits, plan)
@@ -94,7 +94,7 @@ def open_run(
 def make_folder(
     config: Namespace, splits: Splits, network: Network, stack: contextlib.ExitStack
 ) -> RunFolder:
-    """Makes the folder of a new run, with config.json, or leaves nothing behind."""
+    """Makes a new run's folder with config.json; if that fails, leaves nothing."""
     folder = RunFolder.create(config.log_dir, config.script, config.seed)
     stack.enter_context(folder)
     record = {**options.recorded(config), **_facts(splits, network)}
@@ -105,7 +105,7 @@ def make_folder(
 def note_resumption(
     folder: RunFolder, config: Namespace, splits: Splits, network: Network, step: int
 ) -> None:
-    """Adds to config.json; says what has changed and will show in the last digits."""
+    """Notes a resumption in config.json; prints changes that affect the last digits."""
     record = read_config(str(folder.path))
     before = {"workers": 1, **record, **record.get("environment", {})}
     now = environment()
@@ -124,7 +124,7 @@ def note_resumption(
 
 
 def as_typed(script: str, words: Sequence[str]) -> str:
-    """What to type to run a script with these arguments."""
+    """The shell command that runs a script with these arguments."""
     path = f"{script}.py"
     if os.path.basename(sys.argv[0]) == path:
         path = shown(sys.argv[0])
@@ -132,7 +132,7 @@ def as_typed(script: str, words: Sequence[str]) -> str:
 
 
 def _facts(splits: Splits, network: Network) -> dict[str, Any]:
-    """What config.json says of a run beside its options and its environment."""
+    """The facts in config.json other than options and environment."""
     return {
         "workers": network.workers.size,
         "parameters": network.num_parameters,
@@ -142,15 +142,15 @@ def _facts(splits: Splits, network: Network) -> dict[str, Any]:
 
 
 def _finished(folder: Path) -> Result | None:
-    """The result of a run that needs no resumption, after saying so."""
+    """The result of a finished run, which is printed too; else `None`."""
     if not (folder / RESULT_FILE).exists():
         return None
     try:
         result = Result.parse((folder / RESULT_FILE).read_text())
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{shown(folder / RESULT_FILE)}: by it the run is finished, but it cannot "
-            f"be read ({error}); move it away to have --resume write it again"
+            f"{shown(folder / RESULT_FILE)}: marks the run as finished, but cannot be "
+            f"read ({error}); move the file away, and --resume writes it again"
         )
     print(f"{shown(folder)}: this run is finished")
     print(result, flush=True)
@@ -160,7 +160,7 @@ def _finished(folder: Path) -> Result | None:
 def _find_start(
     folder: RunFolder, config: Namespace, splits: Splits, plan: Plan
 ) -> Checkpoint | None:
-    """The checkpoint to go on from, or `None` if there never was one."""
+    """The checkpoint to continue from; `None` if no checkpoint was ever saved."""
     record = read_config(config.resume)
     _check_record(record, config, splits.digest)
     if folder.left_by:
@@ -184,12 +184,13 @@ def _find_start(
 
 
 def _check_record(record: dict[str, Any], config: Namespace, data_digest: str) -> None:
-    """Raises a `UserError` if a run was begun with other data or another decay."""
+    """Raises a `UserError` if a run was started with other data or another decay."""
     if record.get("data_sha256") != data_digest:
         raise UserError(
             f"--resume {config.resume}: {config.data_dir} holds other data (SHA-256 "
             f"{data_digest}) than the run was started with "
-            f"({record.get('data_sha256')}); give --data-dir the folder with those"
+            f"({record.get('data_sha256')}); give --data-dir the folder with the "
+            "run's data"
         )
     before = record.get("decay_steps", config.decay_steps)
     if before != config.decay_steps:
@@ -202,7 +203,7 @@ def _check_record(record: dict[str, Any], config: Namespace, data_digest: str) -
 def _check_start(start: Checkpoint, config: Namespace, plan: Plan) -> None:
     """Raises a `UserError` if a checkpoint is not of the run that is configured."""
     saved, here = start.state["options"], options.deciding(config)
-    # A checkpoint may be older than an option.
+    # A checkpoint may be from before an option was added.
     differing = differences(
         {name: value for name, value in saved.items() if name in here},
         {name: value for name, value in here.items() if name in saved},
@@ -211,18 +212,19 @@ def _check_start(start: Checkpoint, config: Namespace, plan: Plan) -> None:
     differing += differences(start.state["position"], plan.position(step, config.seed))
     if differing or step > plan.num_steps:
         raise UserError(
-            f"{shown(start.prefix)} is not of the run that config.json tells of: "
+            f"{shown(start.prefix)} is not of the run that config.json describes: "
             f"{', '.join(differing) or f'step {step} of {plan.num_steps}'}; restore "
-            "the one that was changed, or start a new run with --init-checkpoint"
+            "the file that was changed, or start a new run with --init-checkpoint"
         )
 
 
 def _check_best(start: Checkpoint, checkpoints: Checkpoints) -> None:
-    """Forgets, in the state to start from, a best checkpoint that cannot be read."""
+    """Drops a best checkpoint that cannot be read from the state to start from."""
     best_step = start.state["best_step"]
     best = start if best_step is None else checkpoints.read(best_step)
     if isinstance(best, str):
-        # No files at all: a later one was better, which is damaged and found again.
+        # Without files: a later checkpoint was better. It is damaged, and the resumed
+        # run will find it again.
         if best_step in checkpoints.steps():
             print(f"{best}; it was the best, the next best is kept", file=sys.stderr)
         start.state.update(best_step=None, best=None)

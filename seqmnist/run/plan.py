@@ -1,4 +1,4 @@
-"""How long a run is, and what happens at which of its steps."""
+"""The length of a run, and what is due at which steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seqmnist.errors import UserError
 
 
 class Plan(NamedTuple):
-    """How long to train, and at which steps to report and to evaluate.
+    """The length of a run, and the steps at which to report, evaluate and save.
 
     Attributes:
         num_steps: updates of the whole run.
@@ -25,9 +25,9 @@ class Plan(NamedTuple):
         evaluate_steps: steps from one evaluation to the next, 0 for never.
         summary_steps: steps from one TensorBoard summary to the next, 0 for never.
         first_report: whether the first step is reported too.
-        checkpoint_steps: steps from one checkpoint to the next, 0 for none.
+        checkpoint_steps: steps from one checkpoint to the next, 0 for never.
         checkpoint_seconds: seconds from one checkpoint to the next, or `None`.
-        trace: the first and the last step of which to write a timeline; 0, 0 for none.
+        trace: the first and the last step of the timeline; 0, 0 for no timeline.
     """
 
     num_steps: int
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     trace: tuple[int, int]
 
     def is_report(self, step: int) -> bool:
-        """Whether a line is printed when `step` updates are done."""
+        """Whether a line is printed after `step` updates."""
         return bool(self.report_steps) and (
             step % self.report_steps == 0
             or step == self.num_steps
@@ -49,17 +49,17 @@ class Plan(NamedTuple):
         )
 
     def is_evaluation(self, step: int) -> bool:
-        """Whether the splits are evaluated when `step` updates are done."""
+        """Whether the splits are evaluated after `step` updates."""
         return bool(self.evaluate_steps) and (
             step % self.evaluate_steps == 0 or step == self.num_steps
         )
 
     def is_summary(self, step: int) -> bool:
-        """Whether TensorBoard gets the scalars of the update that made it `step`."""
+        """Whether TensorBoard gets the scalars of update number `step`."""
         return bool(self.summary_steps) and step % self.summary_steps == 0
 
     def is_row(self, step: int) -> bool:
-        """Whether metrics.csv gets the training's figures when `step` are done."""
+        """Whether metrics.csv gets a row of the training after `step` updates."""
         return self.is_report(step) or self.is_evaluation(step)
 
     def is_checkpoint(self, step: int, seconds: float) -> bool:
@@ -67,36 +67,37 @@ class Plan(NamedTuple):
 
         Args:
             step: updates done.
-            seconds: since the last checkpoint.
+            seconds: seconds since the last checkpoint.
         """
         if self.checkpoint_seconds is not None:
             return seconds >= self.checkpoint_seconds
         return bool(self.checkpoint_steps) and step % self.checkpoint_steps == 0
 
     def is_pictured(self, step: int) -> bool:
-        """Whether an evaluation after `step` updates is shown in pictures too.
+        """Whether TensorBoard gets pictures of an evaluation after `step` updates.
 
-        The last one is, and the first, second, fourth, eighth and so on: enough to see
-        a network learn, and of a long run not more than TensorBoard keeps.
+        It gets pictures of the last evaluation, and of the first, second, fourth,
+        eighth and so on. These show a network learn; even in a long run there are not
+        more than TensorBoard keeps.
         """
         number = step // self.evaluate_steps
         return step == self.num_steps or number & (number - 1) == 0
 
     def is_traced(self, step: int) -> bool:
-        """Whether the update after `step` updates is a part of the timeline."""
+        """Whether the timeline includes update number `step + 1`."""
         first, last = self.trace
         return first <= step + 1 <= last
 
     def position(self, step: int, seed: int) -> dict[str, int]:
-        """By what the examples after `step` updates are known, see data/batches.py."""
+        """The numbers that determine the next examples, see data/batches.py."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         return {"seed": seed, "epoch": epoch, "batch": batch}
 
     def steps_to_pause(self, step: int) -> int:
-        """Updates from `step` to whatever comes next, 1 or more.
+        """Updates from `step` to the next pause, 1 or more.
 
-        That is an evaluation, a checkpoint, the timeline's beginning or end, or the
-        run's end. A checkpoint that is due by the clock may come after any step.
+        A pause is an evaluation, a checkpoint, the timeline's beginning or end, or the
+        run's end. A checkpoint that is due by the clock may follow any call of updates.
         """
         intervals = filter(None, [self.evaluate_steps, self.checkpoint_steps])
         to_next = [interval - step % interval for interval in intervals]
@@ -106,19 +107,19 @@ class Plan(NamedTuple):
 
 
 def make_plan(config: Namespace, num_examples: int) -> Plan:
-    """Turns the options' epochs and steps into steps.
+    """Converts the options in epochs and steps to steps.
 
     Args:
-        config: with `batch_size`, `epochs` or `steps`, `report_every`,
-            `evaluate_every`, `checkpoint_every` and `trace_steps`.
+        config: a configuration with `batch_size`, `epochs` or `steps`, `report_every`,
+            `evaluate_every`, `summary_every`, `checkpoint_every` and `trace_steps`.
         num_examples: size of the training split.
 
     Returns:
         The plan.
 
     Raises:
-        UserError: there is something to train, and the split is smaller than a batch;
-            or the timeline is of steps that the run does not have.
+        UserError: the run has steps, and the split is smaller than a batch; or the
+            timeline has steps that the run does not have.
     """
     is_evaluation_only = 0 in (config.steps, config.epochs)
     batch_size = 1 if is_evaluation_only else config.batch_size
@@ -130,7 +131,7 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
         if trace[1] > num_steps:
             raise UserError(
                 f"--trace-steps {config.trace_steps}: the run has {num_steps} steps; "
-                "give some of these, or none"
+                "give some of these steps, or none"
             )
     return Plan(
         num_steps=num_steps,
@@ -146,18 +147,18 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
 
 
 def planned(config: Namespace, plan: Plan) -> Namespace:
-    """A configuration whose `decay_steps` are a number, the run's own if `all`.
+    """The configuration with `decay_steps` as a number: the run's length for `all`.
 
     Raises:
-        UserError: the learning rate of a new run falls to zero before it ends.
+        UserError: a new run's learning rate falls to zero before the run ends.
     """
     if config.decay_steps != ALL:
         is_short = config.schedule == "cosine" and config.decay_steps < plan.num_steps
         if is_short and config.resume is None:
             raise UserError(
-                f"--decay-steps {config.decay_steps}: from there on a cosine is zero, "
-                f"and the run has {plan.num_steps} steps; give --decay-steps all, or "
-                f"{plan.num_steps} or more"
+                f"--decay-steps {config.decay_steps}: after these steps the cosine is "
+                f"zero, and the run has {plan.num_steps} steps; give --decay-steps "
+                f"all, or {plan.num_steps} or more"
             )
         return config
     return Namespace(**{**vars(config), "decay_steps": max(1, plan.num_steps)})

@@ -1,4 +1,4 @@
-"""Where a run stands: all that has to be kept beside TensorFlow's variables."""
+"""The state of a run that checkpoints keep in addition to TensorFlow's variables."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from seqmnist.record.tally import Tally
 
 
 class Progress:
-    """The position and the running figures of a run.
+    """The position and the running tallies of a run.
 
-    Which examples come next follows from `step`, see data/batches.py.
+    The step determines the next examples, see data/batches.py.
 
     Args:
         step: updates done.
-        seconds: time spent in training, evaluations left out.
+        seconds: time spent in training, without evaluations.
 
     Attributes:
         step: updates done.
-        learning_rate: of the last update; not saved.
-        since_row: over the training batches since the last row of metrics.csv.
-        latest: split -> its tally after this very step.
-        best_step: the step with the best validation figures so far, or `None`.
-        best: the tally of that step, or `None`.
+        learning_rate: the learning rate of the last update; not saved.
+        since_row: the tally of the training batches since the last row of metrics.csv.
+        latest: split -> the split's tally, for the splits evaluated after this step.
+        best_step: the step with the best validation tally so far, or `None`.
+        best: the validation tally of `best_step`, or `None`.
     """
 
     def __init__(self, step: int = 0, seconds: float = 0.0) -> None:
@@ -39,17 +39,17 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Time spent in training so far, evaluations left out."""
+        """Seconds spent in training so far, without evaluations."""
         running = 0.0 if self._since is None else time.perf_counter() - self._since
         return self._seconds + running
 
     def start_clock(self) -> None:
-        """From now on, time is spent in training."""
+        """Starts the clock of the time spent in training."""
         self._since = time.perf_counter()
 
     @contextlib.contextmanager
     def pausing(self) -> Iterator[None]:
-        """A block whose time is not spent in training."""
+        """Stops the clock within a block."""
         self._seconds, self._since = self.seconds, None
         try:
             yield
@@ -57,15 +57,15 @@ class Progress:
             self.start_clock()
 
     def note_if_best(self, validation: Tally) -> bool:
-        """Notes validation figures that are better than all before.
+        """Notes a validation tally that is better than all before.
 
-        Better are more correct examples, and among as many the lower loss.
+        More correct examples are better; between equal counts, the lower loss is.
 
         Args:
             validation: the tally of the whole validation split after `step`.
 
         Returns:
-            Whether they are.
+            Whether the tally is better.
         """
         if self.best is not None:
             found = (validation.correct, -validation.loss)
@@ -75,7 +75,7 @@ class Progress:
         return True
 
     def state(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it without rounding."""
+        """The progress as values that JSON holds without rounding."""
         return {
             "step": self.step,
             "seconds": self.seconds,
@@ -87,7 +87,7 @@ class Progress:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
-        """The progress of which `state` was the state."""
+        """Restores the progress from a value of `state()`."""
         progress = cls(state["step"], state["seconds"])
         progress.since_row = Tally.from_state(state["since_row"])
         for split, tally in state["latest"].items():

@@ -1,4 +1,4 @@
-"""What the loop tells of a run; the worker that writes nothing down of it."""
+"""The interface from the loop to a recorder, and a recorder that writes no files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from seqmnist.run.progress import Progress
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation of a split found.
+    """The result of evaluating a split.
 
     Attributes:
-        tally: of all its examples.
-        logits: of these, float32 `[num_examples, 10]`.
-        seconds: that it took.
+        tally: the tally of all examples in the split.
+        logits: the logits of all examples, float32 `[num_examples, 10]`.
+        seconds: the time that the evaluation took.
     """
 
     tally: Tally
@@ -30,18 +30,18 @@ class Evaluation(NamedTuple):
 
 
 class QuietRecorder:
-    """Writes nothing, and prints a line in the beginning and in the end.
+    """Writes no files, and prints a line at the beginning and at the end.
 
-    Such is the recorder of all workers but the chief, whose derives from it, see
-    run/recorder.py. The loop calls its methods in this order.
+    All workers but the chief use this recorder. The chief's recorder derives from it,
+    see run/recorder.py. The loop calls the methods in the order below.
 
     Args:
-        network: the run's.
-        progress: where the run stands, which the loop moves on.
+        network: the run's network.
+        progress: the state of the run, which the loop updates.
 
     Attributes:
-        advice: how to go on with the run when it was stopped, for the user.
-        promise: what happens at a signal, for the user.
+        advice: how to continue the run after a stop; printed.
+        promise: what happens at a signal; printed.
     """
 
     advice = "go on, with all workers, with: --resume RUN_DIR"
@@ -52,48 +52,48 @@ class QuietRecorder:
         self.progress = progress
 
     def begin(self) -> None:
-        """Begins, before the first step that is to be done."""
+        """Begins the record, before the first step of this process."""
         recurrence = self.network.engine.description
         self._say(f"recurrence {recurrence}, from step {self.progress.step}")
 
     def traced(self, session: Any, count: int) -> ContextManager[Any]:
-        """A block of so many updates, with what stands for the session in it."""
+        """A block of `count` updates; yields the session to run them in."""
         return contextlib.nullcontext(session)
 
     def add_update(
         self, update: Update, seconds: float, evaluations: Mapping[str, Evaluation]
     ) -> None:
-        """Adds an update, which `progress` has counted.
+        """Adds an update that `progress` has counted already.
 
         Args:
-            update: what it saw.
-            seconds: that it took.
-            evaluations: split -> what was found in it afterwards.
+            update: the update's values.
+            seconds: the time that the update took.
+            evaluations: split -> the evaluation of the split after the update.
         """
 
     def save_if_due(self) -> None:
         """Saves a checkpoint, between two calls of updates."""
 
     def end(self) -> None:
-        """Ends the training, at its last step or where it was stopped; saves it."""
+        """Ends the training, at its last step or at a stop; saves the run's state."""
 
     def finish(self, test: Evaluation) -> Result | None:
-        """Completes the run with its test; returns the result if it is written."""
+        """Completes the run with its test; returns the result if it was written."""
         self._say(f"done after step {self.progress.step}")
         return None
 
     def close(self) -> None:
-        """Closes the files, however the run ended."""
+        """Closes the files, also after an error."""
 
     def show(self) -> None:
         """Shows the curves of a complete run in a window."""
 
     def stopped(self) -> str:
-        """Where a run that was stopped stands, and how to go on with it."""
+        """The step of a stopped run, and how to continue the run."""
         return f"after step {self.progress.step}; {self.advice}"
 
     def explained(self, error: UserError) -> str:
-        """What to say of a `Diverged` or `CannotWrite` that ended the training."""
+        """The message for a `Diverged` or `CannotWrite` that ended the training."""
         return (
             f"{error} at step {self.progress.step}: the training has diverged; worker "
             "0 says more"

@@ -1,4 +1,4 @@
-"""What is written of a run, and when: logs, checkpoints, figures, printed lines."""
+"""The chief's recorder: writes logs, checkpoints and figures, and prints lines."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from seqmnist.sequences import permutation
 
 
 class Recorder(QuietRecorder):
-    """Writes a run down in its folder, and prints how it goes.
+    """Writes a run's results to its folder, and prints the progress.
 
     Args:
         config: the run's configuration.
         splits: the data.
-        plan: at which steps what is due.
+        plan: what is due at which steps.
         network, progress: as for `QuietRecorder`.
-        start: the checkpoint from which the run goes on, or `None`.
-        folder: the run's.
+        start: the checkpoint from which the run continues, or `None`.
+        folder: the run's folder.
     """
 
     promise = "finishing the step and saving"
@@ -150,11 +150,11 @@ class Recorder(QuietRecorder):
             self.save()
 
     def save(self) -> None:
-        """Saves a checkpoint of this very step.
+        """Saves a checkpoint of the current step.
 
         Raises:
             Diverged: the weights are no longer finite; nothing is saved.
-            CannotWrite: disk full, or folder gone; the checkpoint before is intact.
+            CannotWrite: disk full, or folder gone; the previous checkpoint is intact.
         """
         config, progress = self._config, self.progress
         state = {
@@ -227,11 +227,11 @@ class Recorder(QuietRecorder):
 
     @property
     def _epoch(self) -> float:
-        """Passes over the training split done."""
+        """Passes over the training split done, a fraction."""
         return self.progress.step / self._plan.steps_per_epoch
 
     def _move_bar(self, batch: Tally) -> None:
-        """Moves the progress bar on by a step, if there is one."""
+        """Moves the progress bar by one step."""
         bar = self._bar
         bar.update()
         if not bar.disable:
@@ -261,7 +261,7 @@ class Recorder(QuietRecorder):
                     self.network.session, self._splits.validation
                 )
             self._log.add_summary(split, step, **scalars)
-            # The test split is pictured at the end, and only then.
+            # Pictures of the test split are drawn only at the end.
             if is_validation and self._plan.is_pictured(step):
                 self._illustrator.add_pictures(step, logits)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets a run finish its step, the second ends it."""
+"""Ctrl-C and SIGTERM: a first signal ends the run after its step, a second at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 class StopSignals:
     """Notes SIGINT and SIGTERM while a `with` block runs.
 
-    Python runs signal handlers between its own instructions only, so a signal would go
-    unheard while TensorFlow computes or compiles. The handlers do nothing therefore; a
-    thread reads the signals' numbers from a pipe (`signal.set_wakeup_fd`), says at once
-    that the first one was understood, and ends the process at the second.
+    Python runs signal handlers only between its own instructions, so a handler would
+    wait while TensorFlow computes or compiles. Therefore the handlers do nothing. A
+    thread reads the signals' numbers from a pipe (`signal.set_wakeup_fd`), acknowledges
+    the first signal at once, and ends the process at the second.
 
     Args:
-        advice: what to say when the process ends at once.
-        promise: what happens at the first signal.
+        advice: printed when the process ends at once.
+        promise: what happens at the first signal; printed.
 
     Attributes:
         number: the first signal's number, or `None`.
@@ -37,14 +37,14 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():
-            return self  # only the main thread is signalled, and may set handlers
+            return self  # only the main thread gets signals and may set handlers
         reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._thread = threading.Thread(target=self._watch, args=[reader], daemon=True)
         self._thread.start()
         self._previous_writer = signal.set_wakeup_fd(self._writer)
         for number in NUMBERS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores signals
                 self._previous[number] = signal.signal(number, lambda *args: None)
         return self
 

@@ -1,4 +1,4 @@
-"""Starting weights from a checkpoint, the notebooks' own ones included."""
+"""Loads starting weights from a checkpoint, including the notebooks' checkpoints."""
 
 import os
 import re
@@ -10,29 +10,29 @@ from seqmnist.errors import UserError
 from seqmnist.optimizer import AVERAGE
 from seqmnist.run import checkpoints
 
-# Where the notebooks' code, run in TF 1.15, leaves the readout: tf.layers.dense; two
-# bare tf.Variable; tf.get_variable in the scope rnn/output.
+# Names of the readout in checkpoints of the notebooks' code in TF 1.15, which uses
+# tf.layers.dense; two bare tf.Variable; tf.get_variable in the scope rnn/output.
 READOUT_NAMES = (
     {"dense/kernel": "dense/kernel", "dense/bias": "dense/bias"},
     {"dense/kernel": "Variable", "dense/bias": "Variable_1"},
     {"dense/kernel": "rnn/output/w", "dense/bias": "rnn/output/b"},
 )
 
-# The scopes TF1's cells write under; LSTMCell and BasicLSTMCell share their equations.
+# The variable scopes of TF1's cells; LSTMCell and BasicLSTMCell have equal equations.
 CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
 
-# What Adam adds to a checkpoint for each weight.
+# Names of the slots that Adam adds to a checkpoint for each weight.
 SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
 
 
 def check_path(path):
-    """Checks, without TensorFlow, that there can be a checkpoint.
+    """Checks, without TensorFlow, that a checkpoint's files exist.
 
     Args:
         path: as for `load_weights`.
 
     Raises:
-        UserError: there are no such files.
+        UserError: the files do not exist.
     """
     if os.path.isdir(path):
         _folder(path)
@@ -43,22 +43,24 @@ def check_path(path):
 def load_weights(path, classifier, cell_name, session):
     """Sets a session's weights to those of a checkpoint.
 
-    Cell variables are found by the end of their name, from the cell's scope on
-    (`rnn/internal/rnn/gru_cell/gates/kernel` serves `rnn/gru_cell/gates/kernel`),
-    under `cell_name` or the name of one of TF1's cells; the readout under the names the
-    notebooks gave it. Of weights with a running average, that is taken. Optimizer slots
-    and the step are not read: training starts anew from the weights.
+    Cell variables are found by the end of their name, from the cell's scope on, under
+    `cell_name` or the name of one of TF1's cells: the saved
+    `rnn/internal/rnn/gru_cell/gates/kernel` matches `rnn/gru_cell/gates/kernel`. The
+    readout is found under its names in the notebooks. A running average is read in
+    place of its weight. Optimizer slots and the step are not read: the training starts
+    at step 0 from the weights.
 
     Args:
         path: a checkpoint's prefix, one of its files, a folder with the file
             `checkpoint`, which names the latest, or a run's folder.
         classifier: the `Classifier` whose weights, and averages, are set.
         cell_name: the scope of the cell's variables, as `--cell-name` sets it.
-        session: where to set them; they need not be initialized.
+        session: the session in which to set the variables, initialized or not.
 
     Raises:
-        UserError: there is no readable checkpoint; a variable is not in it, or there
-            more than once; or it has another shape, or values that are not finite.
+        UserError: the checkpoint does not exist or cannot be read; it has a variable
+            not at all or more than once; or a variable has another shape, or values
+            that are not finite.
     """
     saved = _read(path)
     variables = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
@@ -66,8 +68,8 @@ def load_weights(path, classifier, cell_name, session):
     for variable, value in zip(variables, values):
         if not np.isfinite(value).all():
             raise UserError(
-                f"--init-checkpoint {path}: {variable.op.name} holds numbers that are "
-                "infinite or none; give a checkpoint from before that"
+                f"--init-checkpoint {path}: {variable.op.name} holds infinite or "
+                "undefined numbers; give an earlier checkpoint"
             )
     averages = [] if classifier.average is None else classifier.average.variables
     for targets in (variables, averages):
@@ -76,7 +78,7 @@ def load_weights(path, classifier, cell_name, session):
 
 
 def _read(path):
-    """The weights by name of the checkpoint that a user's path means."""
+    """Reads the weights, by name, of the checkpoint at a user's path."""
     try:
         prefix = _prefix(path)
         reader = tf.train.NewCheckpointReader(prefix)
@@ -94,7 +96,7 @@ def _read(path):
 
 
 def _prefix(path):
-    """The prefix of the checkpoint's files, of which PREFIX.index is one."""
+    """The prefix of the checkpoint's files, such as PREFIX.index."""
     if not os.path.isdir(path):
         prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
         if _is_checkpoint(prefix):
@@ -108,7 +110,7 @@ def _prefix(path):
     if state is None:
         raise _no_latest(path)
     latest = state.model_checkpoint_path
-    # A folder that was moved names its files where they were.
+    # If the folder was moved, its file `checkpoint` names the files' old paths.
     for prefix in (latest, os.path.join(path, os.path.basename(latest))):
         if _is_checkpoint(prefix):
             return prefix
@@ -119,7 +121,7 @@ def _prefix(path):
 
 
 def _folder(path):
-    """The folder whose file `checkpoint` names the latest one: `path`, or a run's."""
+    """The folder with the file `checkpoint`: `path`, or the one in a run's folder."""
     for folder in (path, os.path.join(path, checkpoints.FOLDER)):
         if os.path.isfile(os.path.join(folder, checkpoints.LATEST_FILE)):
             return folder
@@ -135,7 +137,7 @@ def _no_latest(path):
 
 
 def _is_checkpoint(prefix):
-    """Whether a checkpoint's files are there, of Saver's format V2 or V1."""
+    """Whether a checkpoint's files exist, in Saver's format V2 or V1."""
     return os.path.isfile(prefix + ".index") or os.path.isfile(prefix)
 
 
@@ -151,8 +153,8 @@ def _find(saved, variable, cell_name, path):
     value = saved[candidates[0]]
     shape = tuple(variable.shape.as_list())
     if variable.op.name == "dense/bias" and value.shape == (len(value), 1):
-        # Notebook 3's bias, [10, 1], adds one number to all logits of an example. The
-        # softmax does not see it, so its gradient is zero, and zeros predict the same.
+        # Notebook 3's bias, [10, 1], adds one number to all logits of an example, which
+        # does not change the softmax. So zeros give the same predictions.
         return np.zeros(shape, value.dtype)
     if value.shape != shape:
         raise UserError(

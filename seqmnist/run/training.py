@@ -29,15 +29,15 @@ def train_and_evaluate(
     loss: Callable,
     optimizer: Callable,
 ) -> Result | None:
-    """Trains a network, logs the run in its folder and evaluates it.
+    """Trains a network, logs the run in its folder and evaluates the network.
 
-    With `config.resume`, the run in that folder goes on from its newest checkpoint, and
-    ends as it would have ended without the stop: on the same machine and TensorFlow,
-    the weights, metrics.csv (but for `seconds`) and the events (but for times, speeds
-    and traces) are the same to the bit.
+    With `config.resume`, the run in that folder continues from its newest checkpoint,
+    and ends as it would have ended without the stop: on the same machine and
+    TensorFlow, the weights, metrics.csv (except `seconds`) and the events (except
+    times, speeds and traces) are identical to the bit.
 
-    Where the variable TF_CONFIG names several workers, this process is one of them, and
-    only worker 0 has a run folder.
+    If the environment variable TF_CONFIG names several workers, this process is one of
+    them, and only worker 0 has a run folder.
 
     Args:
         config: the run's configuration, see cli/options.py.
@@ -45,13 +45,14 @@ def train_and_evaluate(
         network, loss, optimizer: the script's functions; see `Classifier`.
 
     Returns:
-        The result, whose line is the last one printed; `None` for another worker than
-        the chief, unless the run was finished before.
+        The result, whose line is the last one printed. Workers other than the chief
+        return `None`, unless the run was finished before.
 
     Raises:
         UserError: the options do not fit the data, the checkpoint to start from cannot
             be used, or the run folder cannot be made; nothing is left behind. Or the
-            run to resume cannot be; it is left as it was. Or the workers do not agree.
+            run to resume cannot be resumed, and is not changed. Or the workers have
+            different options.
         CannotWrite: the disk is full, or the folder gone.
         Diverged: loss, gradient or weights are no longer finite.
         Interrupted: a signal came; the run's state is saved.
@@ -71,7 +72,7 @@ def train_and_evaluate(
         workers.first_step = progress.step
         classifier = Classifier(config, network, loss, optimizer)
         trained = Network(classifier, opening.start, workers, stack)
-        progress.step = workers.first_step  # of which the chief tells the others
+        progress.step = workers.first_step  # the chief has sent it to the others
         recorder = QuietRecorder(trained, progress)
         if workers.index == 0:
             recorder = Recorder(
@@ -102,7 +103,7 @@ def _find_workers(config: Namespace, data_digest: str) -> OneWorker:
 def _train(
     loop: TrainingLoop, recorder: QuietRecorder, workers: OneWorker
 ) -> Result | None:
-    """Does the steps that are left, and tests the network."""
+    """Does the remaining steps, and tests the network."""
     with StopSignals(recorder.advice, recorder.promise) as signals:
         workers.heed(signals, recorder.advice)
         try:
@@ -117,7 +118,7 @@ def _train(
 
 
 def _check_index(index: int | None, num_test: int) -> None:
-    """Raises a `UserError` unless `--predict` names a test image or none."""
+    """Raises a `UserError` unless `index` is `None` or the index of a test image."""
     if index is not None and index >= num_test:
         raise UserError(
             f"--predict {index}: expected 0 to {num_test - 1}, as the test split has "

@@ -17,7 +17,7 @@ from seqmnist.sequences import VIEWS
 def introduction(
     config: Namespace, splits: Splits, plan: Plan, network: Network, folder: Path
 ) -> str:
-    """Some lines on what is about to be trained, by whom, and where it is logged."""
+    """The first lines: script, network, data, recurrence, workers and run folder."""
     view = VIEWS[config.view]
     train, validation, test = (len(split.labels) for split in splits[:3])
     steps = "no training"
@@ -43,7 +43,7 @@ def introduction(
 
 
 def report(progress: Progress, epoch: float, batch: Tally) -> str:
-    """A line on the last batch, on all since the row before, and on evaluations."""
+    """A line on the last batch, the batches since the last row, and evaluations."""
     parts = [
         f"epoch {epoch:6.2f}",
         f"step {progress.step:6d}",

@@ -222,12 +222,12 @@ def launch_main(argv):
     [
         ([], "one of the arguments --workers --sweep is required"),
         (["--workers", "1", "train_rnn.py"], "argument --workers"),
-        (["--workers", "2"], "expected a script"),
+        (["--workers", "2"], "expected a training script"),
         (["--workers", "2", "compare.py"], "no training script"),
         (["--workers", "2", "--jobs", "2", "train_rnn.py"], "--jobs: is for --sweep"),
         (["--sweep", "none.txt"], "cannot be read (No such file"),
-        (["--sweep", "none.txt", "train_rnn.py"], "found train_rnn.py beside it"),
-        (["--sweep", "none.txt", "--restarts", "1"], "found --restarts beside it"),
+        (["--sweep", "none.txt", "train_rnn.py"], "found train_rnn.py in addition"),
+        (["--sweep", "none.txt", "--restarts", "1"], "found --restarts in addition"),
         (["--sweep", os.devnull], "names no runs"),
     ],
 )

@@ -176,7 +176,7 @@ def test_an_edited_row_is_named(tmp_path):
         run.add_metrics("train", 11, 0.5, tally(0.25, 3, 4), 1.5)
     path = tmp_path / "metrics.csv"
     path.write_text(path.read_text().replace("11,0.5", "11,a"))
-    with pytest.raises(UserError, match="metrics.csv: line 3 is not a row of figures"):
+    with pytest.raises(UserError, match="metrics.csv: line 3 is not a row of metrics"):
         read_metrics(tmp_path)
 
 

@@ -427,7 +427,7 @@ def test_a_checkpoint_of_another_network_or_run_is_refused(half, capsys):
     state["position"]["seed"] = 3
     store.save(state, write, 1000, None)
     line = refused(["--resume", str(half)], capsys)
-    assert "is not of the run that config.json tells of: seed is 3 there and 0" in line
+    assert "is not of the run that config.json describes: seed is 3 there and 0" in line
     state["position"]["seed"] = 0
     store.save(state, Network(units=6).fill(1).variables.write, 1000, None)
     before = (half / "metrics.csv").read_text()
@@ -445,7 +445,7 @@ def test_a_valid_value_in_the_configuration_that_is_not_the_runs_is_told(half, c
     record["learning_rate"], record["units"] = 0.1, 5
     (half / "config.json").write_text(json.dumps(record))
     line = refused(["--resume", str(half)], capsys)
-    assert "tells of: learning_rate is 0.001 there and 0.1 here; restore" in line
+    assert "describes: learning_rate is 0.001 there and 0.1 here; restore" in line
 
 
 @SLOW
@@ -512,7 +512,7 @@ def test_curves_that_cannot_be_drawn_leave_the_run_unfinished(half, capsys):
 def test_a_result_that_cannot_be_read_is_told(half, capsys):
     (half / "result.txt").write_text("junk")
     line = refused(["--resume", str(half)], capsys)
-    assert "result.txt: by it the run is finished, but it cannot be read" in line
+    assert "result.txt: marks the run as finished, but cannot be read" in line
 
 
 @SLOW
