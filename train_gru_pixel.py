@@ -28,13 +28,8 @@ from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
 
-DEFAULTS = {
-    "view": "pixels",
-    "units": 64,
-    "recurrent_init": "glorot",
-    "bias_init": "default",
-    "cell_name": "gru_cell",
-}
+CELL_OPTIONS = {"recurrent_init": "glorot", "bias_init": "default"}
+DEFAULTS = {"view": "pixels", "units": 64, "cell_name": "gru_cell", **CELL_OPTIONS}
 # With these settings every run learned, and early; results/ has the runs.
 RECIPE = {
     "input_scale": "standard",

@@ -29,14 +29,8 @@ from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
 
-DEFAULTS = {
-    "view": "rows",
-    "units": 128,
-    "forget_bias": 1.0,
-    "recurrent_init": "glorot",
-    "bias_init": "default",
-    "cell_name": "lstm_cell",
-}
+CELL_OPTIONS = {"forget_bias": 1.0, "recurrent_init": "glorot", "bias_init": "default"}
+DEFAULTS = {"view": "rows", "units": 128, "cell_name": "lstm_cell", **CELL_OPTIONS}
 # The settings with the highest accuracy, with distortions; results/ has the runs.
 RECIPE = {
     "input_scale": "standard",

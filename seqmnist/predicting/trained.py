@@ -35,7 +35,7 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
             allowed.
     """
     record = read_config(run_dir, "{}: no run to predict with")
-    name = record.get("script")
+    name = str(record.get("script"))
     script = _import_script(name)
     if script is None:
         raise UserError(
@@ -52,9 +52,9 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
     return script, config, record
 
 
-def _import_script(name: Any) -> Any:
+def _import_script(name: str) -> Any:
     """The script of this name as a module, or `None` if there is none."""
-    if not isinstance(name, str) or not SCRIPT.fullmatch(name):
+    if not SCRIPT.fullmatch(name):
         return None
     try:
         return importlib.import_module(name)
