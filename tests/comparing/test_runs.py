@@ -149,7 +149,7 @@ def test_a_result_of_impossible_numbers_is_none(field, tmp_path, capsys):
     words = [field if word.startswith(name) else word for word in words]
     (folder / "result.txt").write_text(" ".join(words))
     lines, err = lines_of(tmp_path, capsys)
-    assert " unknown " in lines[1] and "none of a result" in err
+    assert " unknown " in lines[1] and "cannot be a result" in err
 
 
 def test_the_result_counts_where_metrics_say_otherwise(tmp_path, capsys):
