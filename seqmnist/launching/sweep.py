@@ -28,6 +28,8 @@ FAILURE_FILE = "failure.txt"
 
 MAX_NAME = 100  # letters of a job's name
 
+COMMENT = re.compile(r"(^|\s)#.*")
+
 
 class Job(NamedTuple):
     """A training of a sweep.
@@ -44,7 +46,8 @@ class Job(NamedTuple):
 def read_sweep(path: Path) -> list[Job]:
     """Reads a sweep's file: a command per line, without `python`.
 
-    Empty lines and comments are left out: a # outside of quotes, up to the line's end.
+    Empty lines and comments are left out. A comment goes from a # at the beginning of a
+    word to the line's end.
 
     Args:
         path: the file.
@@ -69,7 +72,7 @@ def read_sweep(path: Path) -> list[Job]:
     for number, line in enumerate(lines, 1):
         where = f"{path}, line {number}"
         try:
-            words = shlex.split(line, comments=True)
+            words = shlex.split(COMMENT.sub("", line))
         except ValueError as error:
             raise UserError(f"{where}: {error}; quote it as in a shell")
         if not words:

@@ -252,6 +252,12 @@ def test_jobs_are_named_after_their_commands(tmp_path):
     assert len(job.name) < 120
 
 
+def test_a_comment_of_a_sweep_begins_at_a_word(tmp_path):
+    line = "train_rnn.py --init-checkpoint a#1 --seed 3 # it's another"
+    (job,) = read_sweep(write_sweep(tmp_path, "# it's one", line))
+    assert job.command[1:] == ["--init-checkpoint", "a#1", "--seed", "3"]
+
+
 def test_a_child_runs_on_its_cores_and_its_lines_have_its_prefix(capsys, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import os, sys\nprint(sorted(os.sched_getaffinity(0)))\n")
