@@ -196,7 +196,7 @@ def one_parser_per_script():
         return parsers[script]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(options, "make_parser", make)
+        patch.setattr(parser, "make_parser", make)
         yield
 
 
