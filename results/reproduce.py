@@ -244,12 +244,8 @@ def best_table(results_dir):
     """
     best = {}
     for experiment in EXPERIMENTS:
-        accuracies = [
-            result["test_accuracy"]
-            for folder in (results_dir / experiment.name).glob("seed*[0-9]")
-            for result in [read_run(folder)[2]]
-            if result
-        ]
+        results = [result for _, _, result in _read_runs(experiment, results_dir)]
+        accuracies = [result["test_accuracy"] for result in results if result]
         known = best.get(experiment.task)
         if accuracies and (known is None or mean(accuracies) > known[0]):
             best[experiment.task] = mean(accuracies), experiment
@@ -272,13 +268,19 @@ def best_row(experiment, runs):
     return [task, command, parameters, accuracy, seeds]
 
 
+def _read_runs(experiment, results_dir):
+    """Reads the runs of an experiment that are there, in the order of their seeds."""
+    folders = sorted((results_dir / experiment.name).glob("seed*[0-9]"))
+    return [read_run(folder) for folder in folders]
+
+
 def _table(head, experiments, make_row, results_dir):
     """A table in Markdown, with a row for each experiment that has been run."""
     lines = [head, ["---"] * len(head)]
     for experiment in experiments:
-        folders = sorted((results_dir / experiment.name).glob("seed*[0-9]"))
-        if folders:
-            lines.append(make_row(experiment, [read_run(folder) for folder in folders]))
+        runs = _read_runs(experiment, results_dir)
+        if runs:
+            lines.append(make_row(experiment, runs))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

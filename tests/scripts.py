@@ -11,6 +11,7 @@ import time
 import pytest
 from conftest import PROJECT_DIR
 
+from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
 from seqmnist.run.checkpoints import Checkpoints
 
@@ -137,3 +138,14 @@ def wait_for_checkpoint(log_dir, name, step=1):
 def environment():
     """That of the tests, but for what was set when TensorFlow was loaded."""
     return {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+def exported_probabilities(folder, images):
+    """Runs an exported model, of either TensorFlow, on images."""
+    with tf.Session(graph=tf.Graph()) as session:
+        loaded = tf.saved_model.load(session, ["serve"], str(folder))
+        signature = loaded.signature_def["serving_default"]
+        return session.run(
+            signature.outputs["probabilities"].name,
+            {signature.inputs["images"].name: images},
+        )

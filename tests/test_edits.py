@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from scripts import classifier_of, slow_after
+from scripts import classifier_of, exported_probabilities, slow_after
 
 import predict
 import train_lstm
@@ -214,13 +214,8 @@ def test_an_edit_trains_as_written_on_both_paths(
     logits = np.concatenate([logits for _, _, logits in fast.evaluate()])
     np.testing.assert_allclose(fast.predict(), logits, rtol=1e-4, atol=1e-5)
     export(fast.classifier, fast.session, str(tmp_path / "model"))
-    with tf.Session(graph=tf.Graph()) as session:
-        loaded = tf.saved_model.load(session, ["serve"], str(tmp_path / "model"))
-        signature = loaded.signature_def["serving_default"]
-        probabilities = session.run(
-            signature.outputs["probabilities"].name,
-            {signature.inputs["images"].name: fast.splits.test.images},
-        )
+    images = fast.splits.test.images
+    probabilities = exported_probabilities(tmp_path / "model", images)
     np.testing.assert_allclose(probabilities, softmax(logits), atol=1e-5)
 
 
@@ -359,10 +354,4 @@ def test_what_is_replaced_in_a_script_is_replaced_everywhere(
 def exported(folder):
     """Probabilities of an exported model, of some images that are no digits."""
     images = np.arange(3 * 28 * 28).reshape(3, 28, 28).astype(np.uint8)
-    with tf.Session(graph=tf.Graph()) as session:
-        loaded = tf.saved_model.load(session, ["serve"], folder)
-        signature = loaded.signature_def["serving_default"]
-        return session.run(
-            signature.outputs["probabilities"].name,
-            {signature.inputs["images"].name: images},
-        )
+    return exported_probabilities(folder, images)

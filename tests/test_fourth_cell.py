@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
-from scripts import run_folders
+from scripts import exported_probabilities, run_folders
 
 import predict
 from seqmnist import tf1 as tf
@@ -77,12 +77,5 @@ def test_the_fourth_cell_trains_resumes_predicts_and_is_exported(
     model = str(tmp_path / "model")
     assert predict.main([str(folder), "--test-index", "3", "--export", model]) == 0
     assert "predicted" in capsys.readouterr().out
-    with tf.Session(graph=tf.Graph()) as session:
-        loaded = tf.saved_model.load(session, ["serve"], model)
-        signature = loaded.signature_def["serving_default"]
-        images = np.zeros([2, 28, 28], np.uint8)
-        probabilities = session.run(
-            signature.outputs["probabilities"].name,
-            {signature.inputs["images"].name: images},
-        )
+    probabilities = exported_probabilities(model, np.zeros([2, 28, 28], np.uint8))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
