@@ -213,7 +213,7 @@ def _check_combinations(
                 f"argument {flag(name)}: does nothing with --init-checkpoint, which "
                 "sets all weights; leave out one of them"
             )
-    if "forget_bias" in given and values["bias_init"] != "default":
+    if "forget_bias" in given and values.get("bias_init", "default") != "default":
         parser.error(
             "argument --forget-bias: does nothing with --bias-init "
             f"{values['bias_init']}, which sets the sum of both; leave out one of them"
