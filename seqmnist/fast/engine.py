@@ -175,8 +175,11 @@ class CompiledEngine(PlainEngine):
         def update(images, labels):
             return apply(*compute(images, labels))
 
+        # The trial changes nothing and shows whether XLA can compile everything.
+        if not is_whole:
+            self._trial = compute(self._images[0], self._labels[0])
         if is_shared:
-            loss, correct, *gradients = compute(self._images[0], self._labels[0])
+            loss, correct, *gradients = self._trial
             terms = [loss, tf.cast(correct, tf.float32), *gradients]
             values = apply(*self.workers.all_reduce(terms))
             self._updates = [tf.expand_dims(value, 0) for value in values]
@@ -185,11 +188,10 @@ class CompiledEngine(PlainEngine):
                 partial(_repeat, update), jit_compile=is_whole, autograph=False
             )
             self._updates = updates(self._images, self._labels, self._num_updates)
-        # The trial is fed zero updates: it changes nothing and shows whether XLA can
-        # compile everything. Shapes do not depend on the feed, so XLA compiles once.
-        self._trial = self._updates
-        if not is_whole:
-            self._trial = compute(self._images[0], self._labels[0])
+        if is_whole:
+            # Fed with zero updates. Shapes do not depend on the feed, so XLA compiles
+            # once.
+            self._trial = self._updates
 
     def _make_part(self, size, first):
         """Makes the function that computes a part's loss, count and gradients."""
