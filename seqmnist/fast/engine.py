@@ -15,6 +15,7 @@ from seqmnist.classifier import Classifier
 from seqmnist.cores import num_cores
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
+from seqmnist.fast.recurrence import SCRATCH, scratch
 from seqmnist.noise import Noise
 from seqmnist.rnn import slow_recurrences
 from seqmnist.run.engine import PlainEngine, Update, plain_engine
@@ -160,16 +161,16 @@ class CompiledEngine(PlainEngine):
         self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
         is_shared = self.workers.size > 1
         is_whole = len(sizes) == 1 and not is_shared
-        starts = np.cumsum([self._first, *sizes[:-1]])
-        parts = [self._make_part(*part) for part in zip(sizes, starts.tolist())]
-        apply = self._apply
+        starts = np.cumsum([self._first, *sizes[:-1]]).tolist()
+        parts, apply = [self._part] * len(sizes), self._apply
         if not is_whole:
-            parts, apply = [_compiled(part) for part in parts], _compiled(apply)
+            parts, apply = self._compiled_parts(sizes), _compiled(apply)
 
         def compute(images, labels):
             step = self.classifier.optimizer.global_step.read_value()
             images, labels = tf.split(images, sizes), tf.split(labels, sizes)
-            values = [part(*args, step) for part, *args in zip(parts, images, labels)]
+            arguments = zip(images, labels, starts)
+            values = [part(*args, step) for part, args in zip(parts, arguments)]
             return [_add(terms) for terms in zip(*values)]
 
         def update(images, labels):
@@ -193,21 +194,33 @@ class CompiledEngine(PlainEngine):
             # once.
             self._trial = self._updates
 
-    def _make_part(self, size, first):
-        """Makes the function that computes a part's loss, count and gradients."""
+    def _part(self, images, labels, first, step):
+        """Computes a part's loss, count and gradients; `first` as for `Noise`."""
         classifier = self.classifier
         config = classifier.config
+        trace = classifier.trace(images, labels, Noise(config.seed, step, first))
+        self._slow.update(slow_recurrences())
+        # Weights the part's mean by part size / batch size.
+        loss = trace.loss * (images.shape.as_list()[0] / config.batch_size)
+        gradients = tf.gradients(loss, classifier.optimizer.weights)
+        return [loss, trace.correct_count, *gradients]
 
-        def part(images, labels, step):
-            noise = Noise(config.seed, step, first)
-            trace = classifier.trace(images, labels, noise)
-            self._slow.update(slow_recurrences())
-            # Weights the part's mean by part size / batch size.
-            loss = trace.loss * (size / config.batch_size)
-            gradients = tf.gradients(loss, classifier.optimizer.weights)
-            return [loss, trace.correct_count, *gradients]
-
-        return part
+    def _compiled_parts(self, sizes):
+        """A function per part. XLA compiles one program for all parts of a size."""
+        programs, parts = {}, []
+        step = self.classifier.optimizer.global_step
+        for size in sizes:
+            if size in programs:
+                parts.append(_with_own_scratch(programs[size]))
+            else:
+                programs[size] = _compiled(self._part).get_concrete_function(
+                    images=tf.TensorSpec([size, *mnist.IMAGE_SHAPE], tf.uint8),
+                    labels=tf.TensorSpec([size], tf.int32),
+                    first=tf.TensorSpec([], tf.int32),
+                    step=tf.TensorSpec([], step.dtype),
+                )
+                parts.append(programs[size])
+        return parts
 
     def _apply(self, loss, correct, *gradients):
         """Makes the update; returns the fields of `Update`."""
@@ -280,6 +293,29 @@ def _part_sizes(batch_size: int, num_units: int) -> list[int]:
 def _compiled(function):
     """Lets XLA compile the function."""
     return tf.function(function, jit_compile=True, autograph=False)
+
+
+def _with_own_scratch(program):
+    """A function that runs the same program with scratch variables of its own.
+
+    The parts of a batch are computed at the same time, and each has its own history.
+    """
+    own_of = {
+        id(variable.handle): scratch(variable.shape.as_list(), variable.dtype).handle
+        for variable in tf.get_collection(SCRATCH)
+        if any(variable.handle is capture for capture in program.captured_inputs)
+    }
+    own = [own_of.get(id(capture), capture) for capture in program.captured_inputs]
+
+    def run(*arguments):
+        captures = program.captured_inputs
+        program.set_external_captures(own)
+        try:
+            return program(*arguments)
+        finally:
+            program.set_external_captures(captures)
+
+    return run
 
 
 def _first_line(message):

@@ -43,6 +43,9 @@ MAX_HOISTED = 1_000_000
 # operations than on their size.
 MIN_BLOCK = 2_000
 
+# A graph collection: the variables that hold a history.
+SCRATCH = "scratch"
+
 
 class Kernel(NamedTuple):
     """The weights that give the pre-activations of one or more gates.
@@ -96,7 +99,7 @@ class History(NamedTuple):
         if self.starts[0].flow.op.inputs[0].op.type == "TensorListFromTensor":
             return  # a second gradient of the same loop
         for start, saved in zip(self.starts, self.saved):
-            variable = _scratch(saved.shape.as_list(), saved.dtype)
+            variable = scratch(saved.shape.as_list(), saved.dtype)
             start.flow.op._update_input(0, _array(variable.read_value()).flow)
             variable.assign(saved)
 
@@ -262,7 +265,7 @@ class Hoisted(Recurrence):
             self.layout.block_sizes(num) for num in self.equations.gates_per_kernel
         ]
         variables = [
-            _scratch(self._shape_in_time(size), self.layout.dtype)
+            scratch(self._shape_in_time(size), self.layout.dtype)
             for size in tf.nest.flatten(sizes)
         ]
         coefficients = self._coefficients(history, initial)
@@ -496,13 +499,13 @@ def _array(tensor):
     return _empty(tensor.shape.as_list(), tensor.dtype).unstack(tensor)
 
 
-def _scratch(shape, dtype):
-    """Makes a local variable of zeros, which checkpoints leave out."""
+def scratch(shape: Sequence[int], dtype: Any) -> Any:
+    """Makes a variable for a history: local, so that checkpoints leave it out."""
     with tf.init_scope():  # makes the variable outside of functions
         return tf.Variable(
             lambda: tf.zeros(shape, dtype),
             trainable=False,
-            collections=[tf.GraphKeys.LOCAL_VARIABLES],
+            collections=[tf.GraphKeys.LOCAL_VARIABLES, SCRATCH],
             use_resource=True,
             name="scratch",
         )

@@ -152,6 +152,23 @@ def test_the_history_is_in_no_checkpoint(parse):
     assert len(after) == before
 
 
+@needs_fast_path
+def test_parts_of_one_size_share_a_program_but_no_history(parse, monkeypatch):
+    monkeypatch.setattr(fast_engine, "num_cores", lambda: 3)
+    config = parse(train_lstm, ["--units", "100", "--batch-size", "301"])
+    classifier = classifier_of(train_lstm, config)
+    make_engine(classifier)
+    programs, histories = [], []
+    for op in classifier.graph.get_operations():
+        if op.type == "StatefulPartitionedCall" and op.inputs[0].shape[1:] == [28, 28]:
+            programs.append(op.get_attr("f").name)
+            histories.append({t.op.name for t in op.inputs if "scratch" in t.op.name})
+    larger, *others = programs[:3]  # the trial's; evaluation has other programs
+    assert others[0] == others[1] != larger
+    assert [len(names) for names in histories[:3]] == [len(histories[0])] * 3
+    assert len(set.union(*histories[:3])) == 3 * len(histories[0]) > 0
+
+
 def test_recurrence_chooses_the_path(parse):
     found = {}
     for choice in ("auto", "plain"):
