@@ -191,6 +191,7 @@ def test_the_fast_script_has_the_plain_ones_losses(folder):
     np.testing.assert_allclose(losses(fast), losses(plain), rtol=1e-5)
 
 
+@SLOW
 @pytest.mark.skipif(IS_TF1, reason="TF 1.15 does not compile functions")
 def test_the_fast_script_says_what_is_slow(folder):
     changes = [
