@@ -4,16 +4,7 @@ import re
 
 import pytest
 from conftest import PROJECT_DIR
-
-DOCS_DIR = PROJECT_DIR / "docs"
-PAGES = [
-    *(PROJECT_DIR / "README.md", PROJECT_DIR / "CONTRIBUTING.md"),
-    *sorted(DOCS_DIR.glob("*.md")),
-]
-
-
-def read(path):
-    return path.read_text(encoding="utf-8")
+from pages import DOCS_DIR, PAGES, named_blocks, read
 
 
 def links(text):
@@ -75,12 +66,51 @@ def test_the_readme_is_short():
     assert len(text.split()) <= 1800
 
 
-def test_the_readme_has_the_two_commands():
-    text = read(PROJECT_DIR / "README.md")
-    (block,) = re.findall(r"^```\n(make .*?)^```$", text, flags=re.M | re.S)
-    assert re.findall(r"^make(?: \w+)?(?=  )", block, re.M) == ["make", "make test"]
-    makefile = read(PROJECT_DIR / "Makefile")
-    assert re.search(r"^test: ", makefile, re.M)
+def test_the_folders_of_the_readme_are_there():
+    """All scripts, and all of the package."""
+    picture = named_blocks(PROJECT_DIR / "README.md")["folders"]
+    rows = re.findall(r"^( *)((?:[\w.]+(?:\.py|/)(?: +|$))+)", picture, re.M)
+    found = {indent: set() for indent, _ in rows}
+    for indent, names in rows:
+        found[indent].update(names.split())
+    assert {name for name in found[""] if name.endswith(".py")} == {
+        path.name for path in PROJECT_DIR.glob("*.py")
+    }
+    assert all((PROJECT_DIR / name).exists() for name in found[""])
+    package = PROJECT_DIR / "seqmnist"
+    assert found["  "] == {
+        *(path.name for path in package.glob("[!_]*.py")),
+        *(f"{path.parent.name}/" for path in package.glob("*/__init__.py")),
+    }
+
+
+def test_imports_point_as_the_picture_says():
+    """Those at the beginning of a module; folders not in the picture are left out."""
+    picture = named_blocks(DOCS_DIR / "architecture.md")["directions"]
+    layers = [name.strip() for name in picture.split("→")]
+
+    def place(parts):
+        if parts[0] != "seqmnist":
+            return "scripts"
+        if (PROJECT_DIR / "seqmnist" / parts[1]).is_dir():
+            return f"{parts[1]}/"
+        helpers = ("tf1", "errors", "paths", "cores")
+        return "small helpers" if parts[1] in helpers else "the lesson"
+
+    seen = set()
+    for path in [
+        *PROJECT_DIR.glob("train_*.py"),
+        *PROJECT_DIR.glob("seqmnist/**/*.py"),
+    ]:
+        importer = place(path.relative_to(PROJECT_DIR).with_suffix("").parts)
+        for module in re.findall(
+            r"^from (seqmnist[\w.]* import \w+)", read(path), re.M
+        ):
+            imported = place(re.split(r"\.| import ", module))
+            if {importer, imported} <= set(layers):
+                assert layers.index(importer) <= layers.index(imported), (path, module)
+                seen.add(imported)
+    assert seen == set(layers[1:])
 
 
 def test_the_two_tables_of_notebooks_have_the_same_commands():

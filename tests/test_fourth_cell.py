@@ -7,13 +7,12 @@ import sys
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
+from pages import DOCS_DIR, named_blocks
 from scripts import exported_probabilities, run_folders
 
 import predict
 from seqmnist import tf1 as tf
 from seqmnist.record.log import Result
-
-GUIDE = PROJECT_DIR / "docs" / "architecture.md"
 
 # What changes in train_rnn.py; the guide has the same in a table.
 CHANGES = [
@@ -36,9 +35,7 @@ def script(tmp_path, monkeypatch):
     """The module train_mgu, in a folder with mgu.py."""
     folder = tmp_path / "scripts"
     folder.mkdir()
-    (cell,) = re.findall(
-        r"```python\n(\"\"\"The minimal gated.*?)```", GUIDE.read_text(), re.DOTALL
-    )
+    cell = named_blocks(DOCS_DIR / "architecture.md")["cell"]
     (folder / "mgu.py").write_text(cell)
     source = (PROJECT_DIR / "train_rnn.py").read_text()
     for old, new in CHANGES:

@@ -8,17 +8,18 @@ import sys
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
+from pages import DOCS_DIR, named_blocks, read
 from scripts import SLOW
 
 from seqmnist import tf1 as tf
 from seqmnist.data.mnist import load_splits
 
 IS_TF1 = tf.VERSION.startswith("1.")
-PAGE = (PROJECT_DIR / "docs" / "migrating.md").read_text(encoding="utf-8")
-BLOCKS = dict(re.findall(r"^```python (\w+)\n(.*?)^```$", PAGE, re.M | re.S))
+PAGE = DOCS_DIR / "migrating.md"
+BLOCKS = named_blocks(PAGE)
 ROWS = [
     (row[0], re.findall(r"`([^`]+)`", row[1]))
-    for row in re.findall(r"^\| (.*`.*) \| (`.*`) \|$", PAGE, re.M)
+    for row in re.findall(r"^\| (.*`.*) \| (`.*`) \|$", read(PAGE), re.M)
 ]
 
 
@@ -190,6 +191,7 @@ def test_the_fast_script_has_the_plain_ones_losses(folder):
     np.testing.assert_allclose(losses(fast), losses(plain), rtol=1e-5)
 
 
+@SLOW
 @pytest.mark.skipif(IS_TF1, reason="TF 1.15 does not compile functions")
 def test_the_fast_script_says_what_is_slow(folder):
     changes = [

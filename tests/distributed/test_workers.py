@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT_DIR
+from pages import DOCS_DIR, named_blocks
 from scripts import (
     ENDLESS,
     ONE_SCRIPT,
@@ -40,8 +41,6 @@ HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 # The sums of a batch are rounded in another order; that is all that differs. Of the
 # largest entry of each variable.
 BOUND = 1e-5
-
-PAGE = PROJECT_DIR / "docs" / "workers.md"
 
 
 def start_worker(index, addresses, argv):
@@ -192,7 +191,8 @@ def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
 @SLOW
 def test_the_documented_pods_go_on_where_they_were(small, tmp_path):
     """Its shell lines as they stand, but for addresses, folder and a short training."""
-    (text,) = re.findall(r"^ +- \|\n(.*?)^---", PAGE.read_text(), flags=re.S | re.M)
+    job = named_blocks(DOCS_DIR / "workers.md")["job"]
+    (text,) = re.findall(r"^ +- \|\n(.*?)^---", job, flags=re.S | re.M)
     short = ["--preset", "best", *small, "--steps", "300", "--checkpoint-every", "20"]
     text = text.replace("--preset best", " ".join(map(shlex.quote, short)))
     text = text.replace("/runs", str(tmp_path / "runs"))

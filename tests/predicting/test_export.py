@@ -2,14 +2,9 @@
 
 import importlib
 import json
-import os
-import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from conftest import PROJECT_DIR
 from scripts import EACH_SCRIPT, NAMES, SLOW, classifier_of, run_code
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -264,28 +259,3 @@ def test_a_graph_that_computes_something_else_is_not_exported(network, tmp_path)
     with pytest.raises(RuntimeError, match="the exported graph's probabilities differ"):
         export(classifier, session, str(tmp_path / "model"))
     assert not list(tmp_path.iterdir())
-
-
-@SLOW
-def test_the_documented_command_runs_the_model(network, tmp_path):
-    """saved_model_cli, as docs/predicting.md has it, with a model of that name."""
-    classifier, session = network("train_rnn")
-    export(classifier, session, str(tmp_path / "model"))
-    page = (PROJECT_DIR / "docs" / "predicting.md").read_text()
-    make, run = re.search(
-        r"```\n(python -c 'import numpy[^\n]*)\n(saved_model_cli (?:[^`]|\n)*)```",
-        page,
-    ).groups()
-    for command in (make, run):
-        process = subprocess.run(
-            [
-                "bash",
-                "-c",
-                f'PATH="{os.path.dirname(sys.executable)}:$PATH"; {command}',
-            ],
-            cwd=str(tmp_path),
-            capture_output=True,
-            text=True,
-        )
-        assert process.returncode == 0, process.stderr
-    assert "Result for output key probabilities:" in process.stdout
