@@ -207,7 +207,8 @@ class CompiledEngine(PlainEngine):
 
     def _compiled_parts(self, sizes):
         """A function per part. XLA compiles one program for all parts of a size."""
-        programs, parts = {}, []
+        programs: dict[int, Any] = {}
+        parts = []
         step = self.classifier.optimizer.global_step
         for size in sizes:
             if size in programs:
