@@ -131,7 +131,7 @@ def as_typed(script: str, words: Sequence[str]) -> str:
     return " ".join(map(shlex.quote, ["python", path, *words]))
 
 
-def _facts(splits: Splits, network: Network) -> dict[str, Any]:
+def _facts(splits: Splits, network: Network) -> dict[str, str | int]:
     """The facts in config.json other than options and environment."""
     return {
         "workers": network.workers.size,

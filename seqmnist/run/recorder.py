@@ -6,10 +6,11 @@ import contextlib
 import sys
 import time
 from argparse import Namespace
-from typing import Any, Iterator, Mapping
+from typing import Iterator, Mapping
 
 from tqdm import tqdm
 
+from seqmnist import tf1 as tf
 from seqmnist.cli import options
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
@@ -98,7 +99,7 @@ class Recorder(QuietRecorder):
         self._seconds_before = progress.seconds
 
     @contextlib.contextmanager
-    def traced(self, session: Any, count: int) -> Iterator[Any]:
+    def traced(self, session: tf.Session, count: int) -> Iterator[tf.Session | Tracer]:
         step = self.progress.step
         last = step + count
         if self._plan.is_traced(step):
