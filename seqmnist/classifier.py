@@ -92,7 +92,7 @@ class Classifier:
             noise = Noise(config.seed, step)
             self.training = self._trace(self.images, self.labels, noise)
             with tf.name_scope("optimizer"):
-                self.average = average_weights(config)
+                self.average = average_weights(config.ema_decay)
                 self.optimizer = Optimizer(config, optimizer, self.average)
                 self.update, self.gradients = self.optimizer.minimize(
                     self.training.loss, before=[self.training.correct_count]

@@ -218,18 +218,18 @@ class WeightAverage:
             return tf.group(*assignments)
 
 
-def average_weights(config: Namespace) -> WeightAverage | None:
+def average_weights(decay: float) -> WeightAverage | None:
     """The `WeightAverage` of all trainable variables in the graph.
 
     Args:
-        config: a configuration with `ema_decay`.
+        decay: a number from 0 to 1; 0 for no average.
 
     Returns:
-        The average; `None` if `ema_decay` is zero.
+        The average; `None` if the decay is zero.
     """
-    if not config.ema_decay:
+    if not decay:
         return None
-    return WeightAverage(config.ema_decay, tf.trainable_variables())
+    return WeightAverage(decay, tf.trainable_variables())
 
 
 def _clip(gradients, max_norm):
