@@ -1,9 +1,13 @@
 """A script's network as a graph; scaling, readout, loss and count for the networks."""
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import zlib
+from argparse import Namespace
 from collections import namedtuple
+from typing import Callable, Iterator
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
@@ -68,7 +72,13 @@ class Classifier:
         UserError: the network makes new variables in its second trace.
     """
 
-    def __init__(self, config, network, loss, optimizer):
+    def __init__(
+        self,
+        config: Namespace,
+        network: Callable,
+        loss: Callable,
+        optimizer: Callable,
+    ) -> None:
         self.config = config
         self.network = network
         self._loss = loss
@@ -82,7 +92,7 @@ class Classifier:
             noise = Noise(config.seed, step)
             self.training = self._trace(self.images, self.labels, noise)
             with tf.name_scope("optimizer"):
-                self.average = average_weights(config)
+                self.average = average_weights(config.ema_decay)
                 self.optimizer = Optimizer(config, optimizer, self.average)
                 self.update, self.gradients = self.optimizer.minimize(
                     self.training.loss, before=[self.training.correct_count]
@@ -92,7 +102,9 @@ class Classifier:
                 self.evaluation = self.trace(self.images, self.labels)
             self.init_op = tf.global_variables_initializer()
 
-    def trace(self, images, labels, noise=None):
+    def trace(
+        self, images: tf.Tensor, labels: tf.Tensor, noise: Noise | None = None
+    ) -> Trace:
         """Traces the network again with the same variables, also within a function.
 
         Args:
@@ -125,7 +137,7 @@ class Classifier:
 
 
 @contextlib.contextmanager
-def seeded_graph(seed):
+def seeded_graph(seed: int) -> Iterator[tf.Graph]:
     """Opens a new graph whose random numbers all follow from one seed.
 
     A variable's initial value depends only on `seed` and on the variable's name and
@@ -133,7 +145,7 @@ def seeded_graph(seed):
     TensorFlow 1 and 2, and stays the same when another part of the graph changes.
 
     Args:
-        seed: int, 0 to 2**31 - 1.
+        seed: 0 to 2**31 - 1.
 
     Yields:
         The `tf.Graph`, as the default graph.
@@ -158,7 +170,7 @@ def _seeded_getter(getter, name, *args, **kwargs):
     return getter(name, *args, **kwargs)
 
 
-def scale_pixels(sequences, input_scale="unit"):
+def scale_pixels(sequences: tf.Tensor, input_scale: str = "unit") -> tf.Tensor:
     """Scales pixels to the network's inputs.
 
     Args:
@@ -199,12 +211,17 @@ class Readout:
         num_classes: number of logits.
     """
 
-    def __init__(self, kernel_init="glorot", bias_init=0.0, num_classes=NUM_CLASSES):
+    def __init__(
+        self,
+        kernel_init: str = "glorot",
+        bias_init: float | str = 0.0,
+        num_classes: int = NUM_CLASSES,
+    ) -> None:
         self.kernel_init = kernel_init
         self.bias_init = bias_init
         self.num_classes = num_classes
 
-    def __call__(self, states):
+    def __call__(self, states: tf.Tensor) -> tf.Tensor:
         """Computes the logits.
 
         Args:
@@ -240,7 +257,7 @@ KERNEL_INITIALIZERS = {
 }
 
 
-def mean_cross_entropy(labels, logits):
+def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Softmax cross-entropy against the labels, averaged over the batch.
 
     Args:
@@ -256,7 +273,7 @@ def mean_cross_entropy(labels, logits):
     return tf.reduce_mean(losses)
 
 
-def count_correct(labels, logits):
+def count_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Counts the examples whose label has the largest logit.
 
     Some of the notebooks use `tf.nn.in_top_k`, which counts a tie as a hit: a network

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from typing import Any, Callable, Iterator, Mapping
+from typing import Callable, Iterator, Mapping
 
 
 class UserError(Exception):
@@ -65,7 +65,7 @@ def one_line(text: str) -> str:
 
 
 def differences(
-    there: Mapping[str, Any], here: Mapping[str, Any], place: str = "here"
+    there: Mapping[str, object], here: Mapping[str, object], place: str = "here"
 ) -> list[str]:
     """Describes the differences between two mappings.
 

@@ -6,7 +6,7 @@ see `classifier.seeded_graph`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Callable, Sequence
 
 from seqmnist import tf1 as tf
 
@@ -40,8 +40,11 @@ class Kernel:
         self.seed = seed
 
     def __call__(
-        self, shape: Any, dtype: Any = None, partition_info: Any = None
-    ) -> Any:
+        self,
+        shape: Sequence[int],
+        dtype: tf.DType | None = None,
+        partition_info: object = None,
+    ) -> tf.Tensor:
         """Makes the initial kernel.
 
         Args:
@@ -95,7 +98,7 @@ class MemoryBias:
         bias_init: str,
         time_steps: int,
         num_units: int,
-        to_gates: Any,
+        to_gates: Callable[[tf.Tensor], tf.Tensor],
         seed: int | None = None,
     ) -> None:
         self.bias_init = bias_init
@@ -105,8 +108,11 @@ class MemoryBias:
         self.seed = seed
 
     def __call__(
-        self, shape: Any, dtype: Any = None, partition_info: Any = None
-    ) -> Any:
+        self,
+        shape: Sequence[int],
+        dtype: tf.DType | None = None,
+        partition_info: object = None,
+    ) -> tf.Tensor:
         """Makes the initial biases of all gates.
 
         Args:

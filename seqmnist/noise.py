@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Sequence
+from typing import Sequence
 
 import numpy as np
 
@@ -29,12 +29,12 @@ class Noise:
         first: the first image's place in the batch.
     """
 
-    def __init__(self, seed: int, step: Any, first: int = 0) -> None:
+    def __init__(self, seed: int, step: tf.Tensor, first: int = 0) -> None:
         self.seed = seed
         self.step = step
         self.first = first
 
-    def uniform(self, like: Any, shape: Sequence[int], name: str) -> Any:
+    def uniform(self, like: tf.Tensor, shape: Sequence[int], name: str) -> tf.Tensor:
         """Random numbers, different for each image.
 
         Args:
@@ -55,7 +55,9 @@ class Noise:
         numbers = tf.cast(_shift_right(bits, 8), tf.float32) * 2.0**-24
         return tf.reshape(numbers, [-1, *shape])
 
-    def dropout(self, values: Any, rate: float, name: str = "dropout") -> Any:
+    def dropout(
+        self, values: tf.Tensor, rate: float, name: str = "dropout"
+    ) -> tf.Tensor:
         """Sets values to zero at random, and scales the others by 1 / (1 - rate).
 
         Source: Srivastava et al., "Dropout: a simple way to prevent neural networks
@@ -74,7 +76,9 @@ class Noise:
         return values * kept / (1 - rate)
 
 
-def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+def threefry(
+    key: tuple[int | tf.Tensor, int | tf.Tensor], counter: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """64 random bits per counter, from integer additions, rotations and xor only.
 
     Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2,
@@ -102,19 +106,19 @@ def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
     return x, y
 
 
-def _as_int32(word: Any) -> Any:
+def _as_int32(word: int | tf.Tensor) -> tf.Tensor:
     """The low 32 bits of a number as an int32 tensor."""
     if isinstance(word, int):
         word = np.uint32(word & 0xFFFFFFFF).astype(np.int32)
     return tf.convert_to_tensor(word, tf.int32)
 
 
-def _xor(a: Any, b: Any) -> Any:
+def _xor(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """The bits in which a and b differ."""
     return tf.bitwise.bitwise_xor(a, b)
 
 
-def _shift_right(bits: Any, count: int) -> Any:
+def _shift_right(bits: tf.Tensor, count: int) -> tf.Tensor:
     """Shifts to the right and fills with zeros, also where the int32 is negative."""
     mask = (1 << (32 - count)) - 1
     return tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, count), mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from argparse import Namespace
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Callable, Iterator, NamedTuple, Sequence
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
@@ -24,9 +24,9 @@ class Step(NamedTuple):
             clipping.
     """
 
-    train_op: Any
-    learning_rate: Any
-    gradient_norm: Any
+    train_op: tf.Operation
+    learning_rate: tf.Tensor
+    gradient_norm: tf.Tensor
 
 
 class Optimizer:
@@ -58,17 +58,19 @@ class Optimizer:
     def __init__(
         self,
         config: Namespace,
-        make: Callable[[Callable], Any],
+        make: Callable[[Callable[[], tf.Tensor]], tf.train.Optimizer],
         average: WeightAverage | None,
     ) -> None:
         self.config = config
         self.average = average
         self.global_step = tf.train.get_or_create_global_step()
-        self.weights: list[Any] = []
-        self._learning_rate: Any = None
+        self.weights: list[tf.Variable] = []
+        self._learning_rate: tf.Tensor | None = None
         self._optimizer = make(lambda: self._learning_rate)
 
-    def minimize(self, loss: Any, before: Sequence[Any] = ()) -> tuple[Step, list[Any]]:
+    def minimize(
+        self, loss: tf.Tensor, before: Sequence[tf.Tensor] = ()
+    ) -> tuple[Step, list[tf.Tensor]]:
         """Makes the update that reduces a loss.
 
         Args:
@@ -94,7 +96,9 @@ class Optimizer:
         gradients, self.weights = map(list, zip(*pairs))
         return self.apply(gradients, [loss, *before]), gradients
 
-    def apply(self, gradients: Sequence[Any], before: Sequence[Any] = ()) -> Step:
+    def apply(
+        self, gradients: Sequence[tf.Tensor], before: Sequence[tf.Tensor] = ()
+    ) -> Step:
         """Makes the update from gradients.
 
         Args:
@@ -127,7 +131,7 @@ class Optimizer:
         return Step(train_op, self._learning_rate, gradient_norm)
 
 
-def scheduled_learning_rate(config: Namespace, global_step: Any) -> Any:
+def scheduled_learning_rate(config: Namespace, global_step: tf.Tensor) -> tf.Tensor:
     """The learning rate of the next step.
 
     After s steps it is the product of `learning_rate`, of min(1, (s + 1) /
@@ -183,7 +187,7 @@ class WeightAverage:
         variables: the variables of the averages, in the order of the weights.
     """
 
-    def __init__(self, decay: float, weights: Sequence[Any]) -> None:
+    def __init__(self, decay: float, weights: Sequence[tf.Variable]) -> None:
         self.decay = decay
         self.weights = weights
         self.variables = [
@@ -195,13 +199,13 @@ class WeightAverage:
             for weight in weights
         ]
 
-    def decay_after(self, step: Any) -> Any:
+    def decay_after(self, step: tf.Tensor) -> tf.Tensor:
         """d, float32 scalar, for the update after `step` updates."""
         with tf.name_scope("average"):
             step = tf.cast(step, tf.float32)
             return tf.minimum(self.decay, (1 + step) / (10 + step))
 
-    def update(self, decay: Any) -> Any:
+    def update(self, decay: tf.Tensor) -> tf.Operation:
         """The op that moves the averages towards the weights at the time it runs."""
         with tf.name_scope("average"):
             assignments = [
@@ -214,18 +218,18 @@ class WeightAverage:
             return tf.group(*assignments)
 
 
-def average_weights(config: Namespace) -> WeightAverage | None:
+def average_weights(decay: float) -> WeightAverage | None:
     """The `WeightAverage` of all trainable variables in the graph.
 
     Args:
-        config: a configuration with `ema_decay`.
+        decay: a number from 0 to 1; 0 for no average.
 
     Returns:
-        The average; `None` if `ema_decay` is zero.
+        The average; `None` if the decay is zero.
     """
-    if not config.ema_decay:
+    if not decay:
         return None
-    return WeightAverage(config.ema_decay, tf.trainable_variables())
+    return WeightAverage(decay, tf.trainable_variables())
 
 
 def _clip(gradients, max_norm):
@@ -252,7 +256,9 @@ def _decay(weights, learning_rate, weight_decay):
 
 
 @contextlib.contextmanager
-def averaged_weights(average: WeightAverage | None, session: Any) -> Iterator[None]:
+def averaged_weights(
+    average: WeightAverage | None, session: tf.Session
+) -> Iterator[None]:
     """Replaces the weights in a session by their averages, within a block.
 
     Args:

@@ -9,7 +9,7 @@ neighbouring pixels far apart in time (Le, Jaitly and Hinton, arXiv:1504.00941, 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,9 @@ def permutation(seed: int) -> np.ndarray:
     return np.random.RandomState(seed).permutation(mnist.IMAGE_SIZE**2)
 
 
-def as_sequences(images: Any, view: View, permute: int | None = None) -> Any:
+def as_sequences(
+    images: tf.Tensor, view: View, permute: int | None = None
+) -> tf.Tensor:
     """Reads images as sequences.
 
     Args:

@@ -11,6 +11,8 @@ This project builds every graph inside an explicit `tf.Graph()`, where TensorFlo
 eager mode does not apply. So no global switch has to be set.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import importlib.util
@@ -21,6 +23,7 @@ import socket
 import sys
 import threading
 from logging import getLogger
+from typing import Callable, Iterator
 
 from seqmnist.errors import UserError
 
@@ -115,7 +118,7 @@ def _keras_left_out():
 
 
 @contextlib.contextmanager
-def stderr_held_back(is_wanted):
+def stderr_held_back(is_wanted: Callable[[str], bool]) -> Iterator[None]:
     """Holds back text written to stderr within a block, by TensorFlow's C++ side too.
 
     The text is kept in memory, as a disk may be full. Blocks may be nested. A child

@@ -485,7 +485,7 @@ def shared(config: Namespace) -> dict[str, Any]:
     return {"script": config.script, **found}
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A value in the form of the command line."""
     if value is None:
         return "none"

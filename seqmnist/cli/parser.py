@@ -116,7 +116,9 @@ def make_parser(
     return parser
 
 
-def _add_option(group: Any, option: Option, default: Any) -> None:
+def _add_option(
+    group: argparse._ArgumentGroup, option: Option, default: object
+) -> None:
     """Adds an option to a group of the parser."""
     if option.is_flag:
         group.add_argument(option.flag, help=option.help, action="store_true")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Dict, Sequence
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from seqmnist.record.predictions import PREDICTIONS_FILE, read_predictions
 
 LEVEL = 0.05  # "beyond chance" means p < LEVEL; intervals have the level 1 - LEVEL
 
+Finding = Dict[str, Any]  # key in compare.py's JSON -> value
 
-def compare_best(rows: Sequence[Row]) -> tuple[dict[str, Any] | None, list[str]]:
+
+def compare_best(rows: Sequence[Row]) -> tuple[Finding | None, list[str]]:
     """Compares the row with the best test accuracy with the next one.
 
     A group is compared by its run with the median test accuracy.
@@ -47,7 +49,7 @@ def compare_best(rows: Sequence[Row]) -> tuple[dict[str, Any] | None, list[str]]
     }, problems
 
 
-def _tested_differently(first: Row, second: Row) -> dict[str, Any] | None:
+def _tested_differently(first: Row, second: Row) -> Finding | None:
     """The finding that two runs cannot be compared, or `None` if they can."""
     digests = [row.options.get("data_sha256") for row in (first, second)]
     same_size = first.values["test_count"] == second.values["test_count"]
@@ -60,8 +62,8 @@ def _tested_differently(first: Row, second: Row) -> dict[str, Any] | None:
 
 
 def _finding(
-    test: str | None, beyond: bool | None, words: str, **numbers: Any
-) -> dict[str, Any]:
+    test: str | None, beyond: bool | None, words: str, **numbers: float
+) -> Finding:
     """A finding, with the keys of compare.py's JSON."""
     return {"test": test, "beyond_chance": beyond, **numbers, "words": words}
 
@@ -95,7 +97,7 @@ def _file(row: Row) -> str:
 
 def _by_predictions(
     predictions: Sequence[tuple[np.ndarray, np.ndarray] | None],
-) -> dict[str, Any] | None:
+) -> Finding | None:
     """The finding of McNemar's test; `None` if a run has no predictions."""
     first, second = predictions
     if first is None or second is None:
@@ -120,7 +122,7 @@ def _by_predictions(
     return _finding("mcnemar", p < LEVEL and is_ahead, words, **numbers)
 
 
-def _by_counts(first: Row, second: Row) -> dict[str, Any]:
+def _by_counts(first: Row, second: Row) -> Finding:
     """The finding of Newcombe's interval, from the numbers of correct images only."""
     counts = [
         row.values[name]

@@ -194,12 +194,12 @@ def _fulfils(row: Row, condition: Filter) -> bool:
     return False
 
 
-def _sort_key(value: Any) -> tuple[bool, Any]:
+def _sort_key(value: Any) -> tuple[bool, float | str]:
     """A key that sorts numbers before texts."""
     return (False, value) if _is_number(value) else (True, _as_text(value))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     """Whether a value can be compared with < and the like."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -213,7 +213,7 @@ def _number(text: str) -> float | None:
     return None if value != value else value
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     """An option's value in the form of a filter."""
     if value is None or isinstance(value, bool):
         return str(value).lower()

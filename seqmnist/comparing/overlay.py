@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from seqmnist.comparing.metrics_tail import read_curve
 from seqmnist.comparing.rows import NOT_DECIDING, Row
@@ -13,6 +13,9 @@ from seqmnist.errors import UserError, one_line
 from seqmnist.paths import shown
 from seqmnist.record import figures
 from seqmnist.record.folder import creating
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -139,7 +142,7 @@ def _mean(runs: Sequence[dict[float, float]]) -> list[tuple[float, float]]:
     return [(e, sum(run[e] for run in runs) / len(runs)) for e in epochs]
 
 
-def _draw(figure: Any, drawn: Sequence[Curves], note: str) -> None:
+def _draw(figure: Figure, drawn: Sequence[Curves], note: str) -> None:
     """Draws one panel with a colour, line style and marker per row, and a legend."""
     axes = figure.add_subplot(1, 1, 1)
     splits = {curves.split for curves in drawn}

@@ -194,12 +194,11 @@ def _common_options(parts: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     """A value of config.json if it is a text, else `None`."""
     return value if isinstance(value, str) else None
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: object) -> int | None:
     """A value of config.json if it is a whole number from 0 on, else `None`."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_whole and 0 <= value < MAX_WHOLE else None
+    return value if type(value) is int and 0 <= value < MAX_WHOLE else None

@@ -192,7 +192,7 @@ def _read_text(path: Path) -> str:
     return content.decode()
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     """Whether a value of config.json can be the value of an option."""
     plain = (str, int, float, bool, type(None))
     if isinstance(value, list):

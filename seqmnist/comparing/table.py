@@ -7,6 +7,7 @@ import io
 import json
 from typing import Any, Callable, NamedTuple, Sequence
 
+from seqmnist.comparing.best_two import Finding
 from seqmnist.comparing.rows import FIELDS, MEASURED, Row
 from seqmnist.errors import one_line
 
@@ -197,7 +198,7 @@ def format_csv(rows: Sequence[Row]) -> str:
     return file.getvalue()
 
 
-def format_json(rows: Sequence[Row], comparison: dict[str, Any] | None) -> str:
+def format_json(rows: Sequence[Row], comparison: Finding | None) -> str:
     """All data of the rows as JSON, with all digits.
 
     Args:

@@ -158,7 +158,7 @@ def _is_address(address):
     return match is not None and 0 < int(match.group(2)) < 65536
 
 
-def _member(value: Any, name: str) -> dict[str, Any]:
+def _member(value: object, name: str) -> dict[str, Any]:
     """A member of TF_CONFIG that has to be an object; empty if it is missing."""
     member = value.get(name, {}) if isinstance(value, dict) else None
     if not isinstance(member, dict):

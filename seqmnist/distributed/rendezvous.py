@@ -40,7 +40,7 @@ class Rendezvous:
         self,
         addresses: Sequence[str],
         index: int,
-        server: Any,
+        server: tf.train.Server,
         timeout: float,
         watched: Callable[[], ContextManager[None]],
     ) -> None:
@@ -78,10 +78,10 @@ class Rendezvous:
             stack.enter_context(self._watched())
             session = stack.enter_context(self._session())
 
-            def run(fetches: Any, feed: Any = None) -> Any:
+            def run(fetch, feed=None):
                 with self._watched():
                     try:
-                        return session.run(fetches, feed)
+                        return session.run(fetch, feed)
                     except tf.errors.OpError:
                         threading.Event().wait()  # the watchdog ends the process
 
@@ -151,7 +151,7 @@ class Rendezvous:
                 while connection_error(address) is None and time.monotonic() < deadline:
                     time.sleep(POLL_SECONDS)
 
-    def _session(self) -> Any:
+    def _session(self) -> tf.Session:
         """Opens a session on the chief's server."""
         return tf.Session(self._target, graph=self._graph, config=self._config)
 
@@ -175,7 +175,7 @@ class Rendezvous:
 class _Queue:
     """A queue at the chief that all workers share by its name."""
 
-    def __init__(self, name: str, text: Any) -> None:
+    def __init__(self, name: str, text: tf.Tensor) -> None:
         queue = tf.FIFOQueue(16, [tf.string], [[]], shared_name=name)
         self.put, self.get, self.size = (
             queue.enqueue(text),

@@ -122,7 +122,7 @@ class Workers(OneWorker):
         super().heed(signals, advice)
         self._advice = advice
 
-    def session(self, graph: Any, config: Any) -> Any:
+    def session(self, graph: tf.Graph, config: tf.ConfigProto | None) -> tf.Session:
         config = tf.ConfigProto() if config is None else config
         # Without a filter, a session waits for ever for workers that do not run.
         config.device_filters.append(f"/job:worker/task:{self.index}")
@@ -151,7 +151,7 @@ class Workers(OneWorker):
         self._compare()
         return tf.Session(server.target, graph=graph, config=config)
 
-    def all_reduce(self, tensors: Sequence[Any]) -> Sequence[Any]:
+    def all_reduce(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         shapes = [tensor.shape.as_list() for tensor in tensors]
         self._stop = tf.placeholder_with_default(tf.zeros([1]), [1], "stop")
         flat = tf.concat([tf.reshape(t, [-1]) for t in tensors] + [self._stop], 0)
@@ -162,14 +162,18 @@ class Workers(OneWorker):
         *parts, self._num_stopping = tf.split(flat, [*sizes, 1])
         return [tf.reshape(part, shape) for part, shape in zip(parts, shapes)]
 
-    def run(self, session: Any, fetches: Any, feed: Mapping[Any, Any]) -> Any:
-        feed = {**feed, self._stop: [float(self.stop_number is not None)]}
+    def run(
+        self, session: tf.Session, fetches: Any, feed: Mapping[tf.Tensor, np.ndarray]
+    ) -> Any:
+        stop = [float(self.stop_number is not None)]
         with self._waiting():
-            values, num = session.run([fetches, self._num_stopping], feed)
+            values, num = session.run(
+                [fetches, self._num_stopping], {**feed, self._stop: stop}
+            )
         self._is_stopping = num[0] > 0
         return values
 
-    def prepare(self, variables: Sequence[Any]) -> None:
+    def prepare(self, variables: Sequence[tf.Variable]) -> None:
         with tf.name_scope("workers"):
             values = [variable.read_value() for variable in variables]
             # As integers, where the sum of a number and zeros has the same bits.
@@ -189,12 +193,12 @@ class Workers(OneWorker):
             self._found = tf.placeholder(tf.float64, [None], "found")
             self._all_found = self._collective_reduce(self._found, EVALUATION)
 
-    def broadcast(self, session: Any) -> None:
+    def broadcast(self, session: tf.Session) -> None:
         with self._waiting():
             session.run(self._broadcast)
 
     def gather_evaluation(
-        self, session: Any, tally: Tally, logits: np.ndarray, count: int
+        self, session: tf.Session, tally: Tally, logits: np.ndarray, count: int
     ) -> tuple[Tally, np.ndarray]:
         all_logits = np.zeros([count, NUM_CLASSES])
         all_logits[self.share(count)] = logits
@@ -217,13 +221,13 @@ class Workers(OneWorker):
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         error = exc_info[1]
         if error is None or isinstance(error, Interrupted):
             self.barrier()
         self._watchdog.close()
 
-    def _collective_reduce(self, tensor: Any, number: int) -> Any:
+    def _collective_reduce(self, tensor: tf.Tensor, number: int) -> tf.Tensor:
         """The sum of a vector over all workers."""
         return tf.raw_ops.CollectiveReduce(
             input=tensor,
@@ -259,7 +263,7 @@ class Workers(OneWorker):
             )
 
     def _refused(
-        self, index: int, there: Mapping[str, Any], here: Mapping[str, Any]
+        self, index: int, there: Mapping[str, object], here: Mapping[str, object]
     ) -> str:
         """The differences between a worker's facts and the chief's, in words, or ""."""
         differing = differences(there, here, "at worker 0")
@@ -323,7 +327,7 @@ class Workers(OneWorker):
         return f"worker {self.index} of {self.size} lost {what}; {self._advice}"
 
 
-def _from_bits(bits: Any, like: Any) -> Any:
+def _from_bits(bits: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Converts bits as int32 to a tensor with dtype and shape of `like`."""
     shape = like.shape.as_list()
     if like.dtype.size == 8:  # two integers each

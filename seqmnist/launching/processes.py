@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from types import FrameType
+from typing import IO, Callable, Mapping, Sequence, TextIO
 
 from seqmnist.cores import running_on
 from seqmnist.distributed.cluster import VARIABLE
@@ -99,7 +100,7 @@ class Signals:
     def __init__(self) -> None:
         self.number: int | None = None
         self._children: list[Child] = []
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable | int | None] = {}
 
     def __enter__(self) -> Signals:
         for number in (signal.SIGINT, *AS_TERM):
@@ -114,7 +115,7 @@ class Signals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _pass_on(self, number: int, frame: Any) -> None:
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
         passed_on = signal.SIGTERM if number in AS_TERM else number
         self.number = self.number or passed_on
         for child in self._children:
@@ -159,7 +160,9 @@ def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:
     return True
 
 
-def _copy(source: Any, target: Any, prefix: str, notice: Callable[[str], None]) -> None:
+def _copy(
+    source: IO[bytes], target: TextIO, prefix: str, notice: Callable[[str], None]
+) -> None:
     """Copies lines as they come, each in one piece; drops them if the target fails."""
     with source:
         for line in source:

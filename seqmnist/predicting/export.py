@@ -19,15 +19,19 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import TYPE_CHECKING, Callable, Iterator
 
 import numpy as np
 
 from seqmnist import tf1 as tf
+from seqmnist.classifier import Classifier
 from seqmnist.data.mnist import IMAGE_SHAPE
 from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
 from seqmnist.paths import shown
 from seqmnist.record.reading import softmax
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 SIGNATURE = "serving_default"
 TAG = "serve"
@@ -66,7 +70,7 @@ def check_export_dir(path: str) -> None:
             )
 
 
-def export(classifier: Any, session: Any, path: str) -> float:
+def export(classifier: Classifier, session: tf.Session, path: str) -> float:
     """Writes the SavedModel in one piece, after a check of the probabilities.
 
     Args:
@@ -104,7 +108,9 @@ def export(classifier: Any, session: Any, path: str) -> float:
     return difference
 
 
-def build_inference_graph(classifier: Any, session: Any) -> tuple[Any, Any]:
+def build_inference_graph(
+    classifier: Classifier, session: tf.Session
+) -> tuple[tf.Graph, SignatureDef]:
     """Builds the graph from images to probabilities, with constants as weights.
 
     Args:
@@ -118,7 +124,9 @@ def build_inference_graph(classifier: Any, session: Any) -> tuple[Any, Any]:
     names = [variable.op.name for variable in variables]
     values = dict(zip(names, session.run(variables)))
 
-    def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    def constant(
+        getter: Callable, name: str, *args: object, **kwargs: object
+    ) -> tf.Tensor:
         """Returns a variable's value as a constant, for `tf.get_variable`."""
         return tf.constant(values[name], name=name.split("/")[-1])
 
@@ -142,7 +150,12 @@ def build_inference_graph(classifier: Any, session: Any) -> tuple[Any, Any]:
     return graph, signature
 
 
-def _compare(classifier: Any, session: Any, graph: Any, signature: Any) -> float:
+def _compare(
+    classifier: Classifier,
+    session: tf.Session,
+    graph: tf.Graph,
+    signature: SignatureDef,
+) -> float:
     """The largest difference between both graphs' probabilities, on random images."""
     logits = classifier.evaluation.logits
     num_images = logits.shape.as_list()[-1]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqmnist.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Pillow's decoders for pictures that people draw, scan and photograph. Another decoder
 # passes the file to a program, Ghostscript.
@@ -58,7 +61,7 @@ def read_grey(path: str) -> np.ndarray:
             raise UserError(f"cannot be read ({reason}); expected a picture, all of it")
 
 
-def _as_grey(image: Any) -> np.ndarray:
+def _as_grey(image: Image.Image) -> np.ndarray:
     """Grey levels of a Pillow image of any mode."""
     if image.mode.startswith(("I", "F")):  # 16 bits, in one of several modes
         return _high_depth(image)
@@ -69,7 +72,7 @@ def _as_grey(image: Any) -> np.ndarray:
     return np.asarray(image.convert("L"))  # luminance, by ITU-R 601-2
 
 
-def _high_depth(image: Any) -> np.ndarray:
+def _high_depth(image: Image.Image) -> np.ndarray:
     """Grey levels of an image of more than 8 bits per pixel."""
     values = np.asarray(image).astype(np.float32)
     if image.mode.startswith("F") or values.min() < 0 or values.max() > 65535:
@@ -80,7 +83,7 @@ def _high_depth(image: Any) -> np.ndarray:
     return values / 257  # of 65,535 to the 255 of 8 bits
 
 
-def _composited(image: Any) -> np.ndarray:
+def _composited(image: Image.Image) -> np.ndarray:
     """Grey levels of an RGBA image, laid on white; on black if the drawing is light."""
     from PIL import Image
 

@@ -8,6 +8,7 @@ import re
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from seqmnist.cli.parser import parse
@@ -18,7 +19,7 @@ from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 SCRIPT = re.compile(r"train_[a-z0-9_]+")
 
 
-def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
+def read_run(run_dir: str) -> tuple[ModuleType, Namespace, dict[str, Any]]:
     """Reads the script and the options of a run.
 
     Args:
@@ -52,7 +53,7 @@ def read_run(run_dir: str) -> tuple[Any, Namespace, dict[str, Any]]:
     return script, config, record
 
 
-def _import_script(name: str) -> Any:
+def _import_script(name: str) -> ModuleType | None:
     """The script of this name as a module, or `None` if there is none."""
     if not SCRIPT.fullmatch(name):
         return None

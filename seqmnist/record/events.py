@@ -6,7 +6,7 @@ import contextlib
 import threading
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, tensorflow_reason, writing
@@ -50,7 +50,7 @@ class EventFile:
             (self.path,) = folder.glob(PATTERN + suffix)
             self._size = self.path.stat().st_size
 
-    def add(self, event: Any) -> None:
+    def add(self, event: tf.Event) -> None:
         """Adds a `tf.Event`.
 
         Raises:
@@ -80,7 +80,7 @@ class EventFile:
         with contextlib.suppress(Exception):
             self._writer.close()
 
-    def _call(self, method: Any, *args: Any) -> None:
+    def _call(self, method: Callable, *args: tf.Event) -> None:
         """Calls the writer, which raises its thread's error, of any kind."""
         try:
             method(*args)
@@ -96,7 +96,7 @@ def quiet_writers() -> Iterator[None]:
     def is_other(record):
         return "EventFileWriter writer thread error" not in record.getMessage()
 
-    def hook(args: Any) -> None:
+    def hook(args: threading.ExceptHookArgs) -> None:
         if args.thread is None or args.thread.name != "EventLoggerThread":
             previous(args)
 

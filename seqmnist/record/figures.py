@@ -11,13 +11,17 @@ import re
 import sys
 from logging import LogRecord, getLogger
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
+from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES, Split
 from seqmnist.record.folder import replacing
 from seqmnist.record.log import read_metrics
+from seqmnist.record.reading import Style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES_FILE = "curves.png"
 
@@ -25,7 +29,7 @@ DOTS_PER_INCH = 100
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish. Each split also
 # has its own line style and marker; hollow markers do not hide one another.
-STYLES = {
+STYLES: dict[str, Style] = {
     "train": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     "validation": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
     "test": {"color": "#009E73", "linestyle": ":", "marker": "^"},
@@ -56,7 +60,7 @@ def _is_not_of_cache(record: LogRecord) -> bool:
     return re.search("font(_manager)? cache", record.getMessage()) is None
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Figure:
     """Makes an empty figure that needs no display.
 
     Args:
@@ -73,14 +77,14 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def as_png(figure: Any) -> bytes:
+def as_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
     return file.getvalue()
 
 
-def save(figure: Any, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     """Writes a figure as a PNG file, in one piece.
 
     Args:
@@ -136,7 +140,7 @@ def show_curves(folder: Path) -> None:
     plt.close(figure)
 
 
-def _draw_curves(figure: Any, folder: Path) -> None:
+def _draw_curves(figure: Figure, folder: Path) -> None:
     """Two panels, accuracy and cross-entropy against epochs, a line per split."""
     rows = read_metrics(folder)
     panels = {"accuracy": "accuracy (fraction)", "loss": "cross-entropy (nats)"}
@@ -156,7 +160,7 @@ def _draw_curves(figure: Any, folder: Path) -> None:
     figure.tight_layout()
 
 
-def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Any:
+def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Figure:
     """Draws the confusion matrix.
 
     Args:
@@ -172,13 +176,13 @@ def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Any:
     counts = confusion_counts(labels, logits)
     shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
     figure = new_figure(6, 6.2)
-    axes = figure.add_axes([0.09, 0.03, 0.89, 0.86])
+    axes = figure.add_axes((0.09, 0.03, 0.89, 0.86))
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
     for label, prediction in np.argwhere(counts):
+        number = str(counts[label, prediction])
+        color = "white" if shades[label, prediction] > 0.6 else "black"
         axes.text(
-            *(prediction, label, f"{counts[label, prediction]}"),
-            color="white" if shades[label, prediction] > 0.6 else "black",
-            **{"ha": "center", "va": "center", "fontsize": 9},
+            prediction, label, number, color=color, ha="center", va="center", fontsize=9
         )
     axes.set_xticks(range(NUM_CLASSES))
     axes.set_yticks(range(NUM_CLASSES))
@@ -223,7 +227,7 @@ def most_confident_mistakes(
     return wrong[order[:count]]
 
 
-def mistakes(split: Any, probabilities: np.ndarray, title: str) -> Any:
+def mistakes(split: Split, probabilities: np.ndarray, title: str) -> Figure:
     """Draws the most confident mistakes, each with its label and prediction.
 
     Args:
@@ -242,7 +246,7 @@ def mistakes(split: Any, probabilities: np.ndarray, title: str) -> Any:
     field = np.full([num_rows * height, MISTAKE_COLUMNS * width], 255, np.uint8)
     figure = new_figure(8, 8 * len(field) / len(field[0]) + 0.4)
     figure_height = figure.get_size_inches()[1]
-    axes = figure.add_axes([0, 0, 1, 1 - 0.4 / figure_height])
+    axes = figure.add_axes((0, 0, 1, 1 - 0.4 / figure_height))
     for position, index in enumerate(chosen):
         row, column = divmod(position, MISTAKE_COLUMNS)
         top, left = row * height + 12, column * width + 2
@@ -259,7 +263,7 @@ def mistakes(split: Any, probabilities: np.ndarray, title: str) -> Any:
     return figure
 
 
-def inputs(images: np.ndarray, values: np.ndarray, view: str) -> Any:
+def inputs(images: np.ndarray, values: np.ndarray, view: str) -> Figure:
     """Draws images next to the sequences that the network reads.
 
     Args:
@@ -276,7 +280,7 @@ def inputs(images: np.ndarray, values: np.ndarray, view: str) -> Any:
         *(len(images), 2), width_ratios=[1, 6], hspace=0.12, wspace=0.1
     )
     grid.update(left=0.01, right=0.98, top=0.92, bottom=0.11)
-    limits = [min(0, values.min()), max(1, values.max())]
+    limits = (min(0, values.min()), max(1, values.max()))
     for row, (image, sequence) in enumerate(zip(images, values)):
         axes = figure.add_subplot(grid[row, 0])
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)

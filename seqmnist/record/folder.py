@@ -300,7 +300,7 @@ def synchronize(path: Path) -> None:
         os.close(descriptor)
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, str | int]:
     """The versions and the machine that a run's numbers depend on."""
     return {
         "tensorflow": tf.VERSION,

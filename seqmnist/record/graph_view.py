@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from seqmnist import tf1 as tf
 from seqmnist.optimizer import AVERAGE
 
 # A variable's name is its name in checkpoints, as in TF1, and does not contain the
@@ -22,7 +22,7 @@ BOXES = (
 SCOPES = ("input", "view", "cell", "readout", "loss", "optimizer")
 
 
-def readable(graph_def: Any) -> Any:
+def readable(graph_def: tf.GraphDef) -> tf.GraphDef:
     """Arranges a script's graph for TensorBoard.
 
     Args:

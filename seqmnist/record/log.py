@@ -7,7 +7,7 @@ import csv
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence, get_type_hints
+from typing import NamedTuple, Sequence, get_type_hints
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, UserError, writing
@@ -114,14 +114,14 @@ class RunLog:
     def __init__(
         self,
         folder: Path,
-        graph_def: Any,
+        graph_def: tf.GraphDef,
         sizes: dict[str, int] | None = None,
         step: int = 0,
     ) -> None:
         self.folder = folder
         self._resumed_at = None if sizes is None else step
         self._files: dict[str, EventFile] = {}
-        self._events: dict[tuple[str, ...], Any] = {}
+        self._events: dict[tuple[str, ...], tf.Event] = {}
         self._stack = contextlib.ExitStack()
         path = folder / METRICS_FILE
         if sizes is None:
@@ -180,7 +180,9 @@ class RunLog:
             value.simple_value = scalar
         self._file(split).add(event)
 
-    def add(self, split: str, step: int, *summaries: Any) -> None:
+    def add(
+        self, split: str, step: int, *summaries: tf.Summary | tf.RunMetadata
+    ) -> None:
         """Adds summaries other than scalars.
 
         Args:
@@ -230,7 +232,7 @@ class RunLog:
                 file.add(tf.Event(step=self._resumed_at + 1, session_log=start))
         return self._files[split]
 
-    def _add_row(self, row: Sequence[Any]) -> None:
+    def _add_row(self, row: Sequence[object]) -> None:
         """Appends a row to metrics.csv and flushes it, for readers at the same time."""
         with writing(shown(self.folder / METRICS_FILE)):
             self._rows.writerow(row)
@@ -279,7 +281,7 @@ def _check_unused(folder: Path, num_bytes: int) -> None:
             )
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
+def read_metrics(folder: Path) -> list[dict[str, str | float]]:
     """Reads a run's metrics.csv.
 
     Args:

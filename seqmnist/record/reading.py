@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 import numpy as np
 
 from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Style = Dict[str, Any]  # keyword arguments of matplotlib
 
 # In inches.
 WIDTH = 9.0  # of the figure; at 100 dots per inch, the width of a README
@@ -19,9 +25,9 @@ RIDGES_LEFT, RIDGES_RIGHT = 2.65, 1.55  # from the figure's edges to the ridges
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish. A wrong
 # prediction also has hatches and a dashed line.
-TRUE = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.4}
-WRONG = {"color": "#0072B2", "linestyle": "--", "linewidth": 1.4}
-OTHER = {"color": "#7F8FA3", "linestyle": "-", "linewidth": 0.7}
+TRUE: Style = {"color": "#D55E00", "linestyle": "-", "linewidth": 1.4}
+WRONG: Style = {"color": "#0072B2", "linestyle": "--", "linewidth": 1.4}
+OTHER: Style = {"color": "#7F8FA3", "linestyle": "-", "linewidth": 0.7}
 TEXT = "#333333"
 GRID = "#DDE2E8"
 
@@ -48,7 +54,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def draw_reading(
-    figure: Any,
+    figure: Figure,
     accuracy: np.ndarray | None,
     images: np.ndarray,
     probabilities: np.ndarray,
@@ -94,8 +100,8 @@ def draw_reading(
 
 
 def draw_probabilities(
-    image_axes: Any,
-    ridge_axes: Any,
+    image_axes: Axes,
+    ridge_axes: Axes,
     image: np.ndarray,
     probabilities: np.ndarray,
     label: int | None = None,
@@ -126,18 +132,18 @@ def draw_probabilities(
 
 
 def _draw_ridge(
-    axes: Any,
+    axes: Axes,
     digit: int,
     parts: np.ndarray,
     values: np.ndarray,
-    style: dict[str, Any],
+    style: Style,
     role: str,
 ) -> None:
     """Draws a class's ridge, with the digit at the left and the result at the right."""
     base = digit + 1
     tops = base - RIDGE_HEIGHT * values
     color = style["color"]
-    front = {"zorder": digit + 2}
+    front: Style = {"zorder": digit + 2}
     axes.fill_between(parts, base, tops, facecolor="white", linewidth=0, **front)
     axes.plot([0, 100], [base, base], color=GRID, linewidth=0.6, **front)
     hatch = "////" if style is WRONG else None
@@ -152,14 +158,14 @@ def _draw_ridge(
     )
     axes.plot(parts, tops, **style, solid_joinstyle="round", **front)
     weight = "bold" if role else "normal"
-    text = {"va": "center", "color": color if role else TEXT, "weight": weight}
+    text: Style = {"va": "center", "color": color if role else TEXT, "weight": weight}
     axes.text(-1.3, base - 0.35, str(digit), ha="right", fontsize=8, **text)
     if role:
         words = f"{role} {digit}: {values[-1]:.3f}"
         axes.text(101.3, base - 0.35, words, ha="left", fontsize=8.5, **text)
 
 
-def _draw_image(axes: Any, image: np.ndarray, in_order: bool) -> None:
+def _draw_image(axes: Axes, image: np.ndarray, in_order: bool) -> None:
     """Draws the image, dark on light; if read in order, with marks of the part read."""
     axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
@@ -172,7 +178,7 @@ def _draw_image(axes: Any, image: np.ndarray, in_order: bool) -> None:
         spine.set_color(GRID)
 
 
-def _draw_accuracy(axes: Any, accuracy: np.ndarray) -> None:
+def _draw_accuracy(axes: Axes, accuracy: np.ndarray) -> None:
     """Draws the accuracy over the part of the images read."""
     _prepare(axes)
     percent = 100 * np.asarray(accuracy)
@@ -182,11 +188,11 @@ def _draw_accuracy(axes: Any, accuracy: np.ndarray) -> None:
     axes.set_yticklabels(["0", "25", "50", "75", "100"], color=TEXT, fontsize=8)
     axes.set_ylabel("test images\nclassified correctly (%)", color=TEXT, fontsize=9)
     words = f"{percent[-1]:.1f} %"
-    text = {"color": TRUE["color"], "weight": "bold", "fontsize": 8.5}
+    text: Style = {"color": TRUE["color"], "weight": "bold", "fontsize": 8.5}
     axes.text(101.3, percent[-1], words, va="center", **text)
 
 
-def _prepare(axes: Any) -> None:
+def _prepare(axes: Axes) -> None:
     """Sets up the axis of time, with a light mark every 28 pixels (a row, in order)."""
     axes.set_xlim(0, 100)
     axes.set_xticks([0, 25, 50, 75, 100])
@@ -202,15 +208,17 @@ def _parts(time_steps: int) -> np.ndarray:
     return 100 * np.arange(1, time_steps + 1) / time_steps
 
 
-def _ridge_axes(figure: Any, bottom: float, height: float) -> Any:
+def _ridge_axes(figure: Figure, bottom: float, height: float) -> Axes:
     """Makes axes right of the images, in inches from the figure's top."""
     width = WIDTH - RIDGES_LEFT - RIDGES_RIGHT
     return _axes(figure, RIDGES_LEFT, bottom, width, height)
 
 
-def _axes(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
+def _axes(
+    figure: Figure, left: float, bottom: float, width: float, height: float
+) -> Axes:
     """Makes axes, in inches from the figure's left and top."""
     total = figure.get_size_inches()[1]
     return figure.add_axes(
-        [left / WIDTH, 1 - bottom / total, width / WIDTH, height / total]
+        (left / WIDTH, 1 - bottom / total, width / WIDTH, height / total)
     )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Collection, Mapping, Sequence
+
+import numpy as np
 
 from seqmnist import tf1 as tf
+from seqmnist.classifier import Classifier
 from seqmnist.data.mnist import Split
 from seqmnist.record import figures
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from matplotlib.figure import Figure
 
 # Gradients in histograms are those of the mean loss over this many images, or over a
 # batch if a batch is smaller. The number is large enough for a clear picture, and small
@@ -41,7 +48,7 @@ class Histograms:
         batch_size: images per step.
     """
 
-    def __init__(self, classifier: Any, batch_size: int) -> None:
+    def __init__(self, classifier: Classifier, batch_size: int) -> None:
         self._classifier = classifier
         self._num_images = min(NUM_GRADIENT_IMAGES, batch_size)
         summaries = []
@@ -55,7 +62,7 @@ class Histograms:
                 ]
             self._summary = tf.summary.merge(summaries, collections=[])
 
-    def compute(self, session: Any, split: Split) -> Any:
+    def compute(self, session: tf.Session, split: Split) -> tf.Summary:
         """Computes the histograms.
 
         Args:
@@ -71,12 +78,12 @@ class Histograms:
         summary = session.run(self._summary, self._feed(split))
         return tf.Summary.FromString(summary)
 
-    def gradient_norm(self, session: Any, split: Split) -> float:
+    def gradient_norm(self, session: tf.Session, split: Split) -> float:
         """The Euclidean norm of all these gradients together."""
         norm = self._classifier.update.gradient_norm
         return session.run(norm, self._feed(split))
 
-    def _feed(self, split: Split) -> dict[Any, Any]:
+    def _feed(self, split: Split) -> dict[tf.Tensor, np.ndarray]:
         """The feed with the split's first images."""
         return {
             self._classifier.images: split.images[: self._num_images],
@@ -84,7 +91,7 @@ class Histograms:
         }
 
 
-def image(tag: str, figure: Any) -> Any:
+def image(tag: str, figure: Figure) -> tf.Summary:
     """Makes an image for TensorBoard's IMAGES page.
 
     Args:
@@ -104,7 +111,7 @@ def image(tag: str, figure: Any) -> Any:
     return tf.Summary(value=[tf.Summary.Value(tag=tag, image=value)])
 
 
-def table(tag: str, rows: Mapping[str, Any]) -> Any:
+def table(tag: str, rows: Mapping[str, object]) -> tf.Summary:
     """Makes a table of two columns for TensorBoard's TEXT page.
 
     Args:
@@ -128,8 +135,8 @@ def table(tag: str, rows: Mapping[str, Any]) -> Any:
 
 
 def hyperparameters(
-    values: Mapping[str, Any], names: Sequence[str], numbers: Collection[str]
-) -> tuple[Any, Any]:
+    values: Mapping[str, object], names: Sequence[str], numbers: Collection[str]
+) -> tuple[tf.Summary, tf.Summary]:
     """Makes a run's row for TensorBoard's HPARAMS page.
 
     Args:
@@ -169,7 +176,7 @@ def hyperparameters(
     )
 
 
-def success() -> Any:
+def success() -> tf.Summary:
     """Makes the mark of a complete run for the HPARAMS page.
 
     Returns:
@@ -182,11 +189,11 @@ def success() -> Any:
     return tf.Summary()
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     """An option's value as it is typed."""
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _converted(summary: Any) -> Any:
+def _converted(summary: Message) -> tf.Summary:
     """Converts TensorBoard's message to TensorFlow's class of the same message."""
     return tf.Summary.FromString(summary.SerializeToString())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
+
+import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.record.folder import write_text
@@ -22,12 +24,14 @@ class Tracer:
         metadata: a `tf.RunMetadata` per call of `run`.
     """
 
-    def __init__(self, session: Any, first: int) -> None:
+    def __init__(self, session: tf.Session, first: int) -> None:
         self.first = first
         self._session = session
-        self.metadata: list[Any] = []
+        self.metadata: list[tf.RunMetadata] = []
 
-    def run(self, fetches: Any, feed_dict: Any = None) -> Any:
+    def run(
+        self, fetches: Any, feed_dict: Mapping[tf.Tensor, np.ndarray] | None = None
+    ) -> Any:
         """Runs the fetches in the session, and records the time of every op."""
         options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
         metadata = tf.RunMetadata()

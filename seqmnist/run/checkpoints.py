@@ -232,7 +232,7 @@ class Variables:
         num_bytes: size of all variables together, in bytes.
     """
 
-    def __init__(self, graph: Any, session: Any) -> None:
+    def __init__(self, graph: tf.Graph, session: tf.Session) -> None:
         self._session = session
         with graph.as_default(), tf.name_scope("checkpoint"):
             self._variables = tf.global_variables()
@@ -319,7 +319,7 @@ def _with_suffix(prefix: Path, suffix: str) -> Path:
     return prefix.with_name(prefix.name + suffix)
 
 
-def _seal(path: Path) -> dict[str, Any]:
+def _seal(path: Path) -> dict[str, int | str]:
     """The size and SHA-256 of a file."""
     content = path.read_bytes()
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -6,10 +6,11 @@ import itertools
 import time
 from argparse import Namespace
 from signal import SIGTERM
-from typing import Any, Iterator
+from typing import Iterator
 
 import numpy as np
 
+from seqmnist import tf1 as tf
 from seqmnist.data.batches import Batch, evaluation_batches, training_batches
 from seqmnist.data.mnist import NUM_CLASSES, Split, Splits
 from seqmnist.errors import Diverged, Interrupted
@@ -23,7 +24,7 @@ from seqmnist.run.quiet_recorder import Evaluation, QuietRecorder
 
 
 def evaluate(
-    session: Any, engine: PlainEngine, split: Split, size: int
+    session: tf.Session, engine: PlainEngine, split: Split, size: int
 ) -> tuple[Tally, np.ndarray]:
     """Evaluates a whole split, its last short batch included.
 

@@ -36,7 +36,7 @@ class OneWorker:
     def __enter__(self) -> OneWorker:
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Lets the other workers go."""
 
     @property
@@ -69,7 +69,7 @@ class OneWorker:
             count * self.index // self.size, count * (self.index + 1) // self.size
         )
 
-    def session(self, graph: Any, config: Any) -> Any:
+    def session(self, graph: tf.Graph, config: tf.ConfigProto | None) -> tf.Session:
         """A session for a graph.
 
         Args:
@@ -84,7 +84,7 @@ class OneWorker:
         """
         return tf.Session(graph=graph, config=config)
 
-    def all_reduce(self, tensors: Sequence[Any]) -> Sequence[Any]:
+    def all_reduce(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """Sums tensors of the update over all workers.
 
         Args:
@@ -95,7 +95,9 @@ class OneWorker:
         """
         return tensors
 
-    def run(self, session: Any, fetches: Any, feed: Mapping[Any, Any]) -> Any:
+    def run(
+        self, session: tf.Session, fetches: Any, feed: Mapping[tf.Tensor, np.ndarray]
+    ) -> Any:
         """Runs an update.
 
         Args:
@@ -111,14 +113,14 @@ class OneWorker:
         """
         return session.run(fetches, feed)
 
-    def prepare(self, variables: Sequence[Any]) -> None:
+    def prepare(self, variables: Sequence[tf.Variable]) -> None:
         """Adds the ops for `broadcast` and `gather_evaluation` to the default graph.
 
         Args:
             variables: the variables that all workers share.
         """
 
-    def broadcast(self, session: Any) -> None:
+    def broadcast(self, session: tf.Session) -> None:
         """Sets the variables of all workers to exactly the chief's values.
 
         Raises:
@@ -126,7 +128,7 @@ class OneWorker:
         """
 
     def gather_evaluation(
-        self, session: Any, tally: Tally, logits: np.ndarray, count: int
+        self, session: tf.Session, tally: Tally, logits: np.ndarray, count: int
     ) -> tuple[Tally, np.ndarray]:
         """Combines the evaluations of all workers' shares of a split.
 

@@ -103,7 +103,7 @@ def make_folder(
 
 
 def note_resumption(
-    folder: RunFolder, config: Namespace, splits: Splits, network: Network, step: int
+    folder: RunFolder, command: str, splits: Splits, network: Network, step: int
 ) -> None:
     """Notes a resumption in config.json; prints changes that affect the last digits."""
     record = read_config(str(folder.path))
@@ -118,7 +118,7 @@ def note_resumption(
         print(
             f"not to the bit as without the stop: {'; '.join(changes)}", file=sys.stderr
         )
-    resumption = {"step": step, "command": config.command, "environment": now}
+    resumption = {"step": step, "command": command, "environment": now}
     record["resumed"] = [*record.get("resumed", []), resumption]
     folder.write_config(record)
 
@@ -131,7 +131,7 @@ def as_typed(script: str, words: Sequence[str]) -> str:
     return " ".join(map(shlex.quote, ["python", path, *words]))
 
 
-def _facts(splits: Splits, network: Network) -> dict[str, Any]:
+def _facts(splits: Splits, network: Network) -> dict[str, str | int]:
     """The facts in config.json other than options and environment."""
     return {
         "workers": network.workers.size,

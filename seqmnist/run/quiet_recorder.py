@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, ContextManager, Mapping, NamedTuple
+from typing import ContextManager, Mapping, NamedTuple
 
 import numpy as np
 
+from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.record.log import Result
 from seqmnist.record.tally import Tally
+from seqmnist.record.trace import Tracer
 from seqmnist.run.engine import Update
 from seqmnist.run.network import Network
 from seqmnist.run.progress import Progress
@@ -56,7 +58,9 @@ class QuietRecorder:
         recurrence = self.network.engine.description
         self._say(f"recurrence {recurrence}, from step {self.progress.step}")
 
-    def traced(self, session: Any, count: int) -> ContextManager[Any]:
+    def traced(
+        self, session: tf.Session, count: int
+    ) -> ContextManager[tf.Session | Tracer]:
         """A block of `count` updates; yields the session to run them in."""
         return contextlib.nullcontext(session)
 

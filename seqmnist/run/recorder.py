@@ -6,10 +6,11 @@ import contextlib
 import sys
 import time
 from argparse import Namespace
-from typing import Any, Iterator, Mapping
+from typing import Iterator, Mapping
 
 from tqdm import tqdm
 
+from seqmnist import tf1 as tf
 from seqmnist.cli import options
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
@@ -78,7 +79,9 @@ class Recorder(QuietRecorder):
         self._log = self._stack.enter_context(log)
         self._illustrator = Illustrator(config, network, self._splits, log)
         if config.resume is not None:
-            note_resumption(self._folder, config, self._splits, network, progress.step)
+            note_resumption(
+                self._folder, config.command, self._splits, network, progress.step
+            )
         folder = self._folder.path
         print(wording.introduction(config, self._splits, self._plan, network, folder))
         if config.resume is not None:
@@ -98,7 +101,7 @@ class Recorder(QuietRecorder):
         self._seconds_before = progress.seconds
 
     @contextlib.contextmanager
-    def traced(self, session: Any, count: int) -> Iterator[Any]:
+    def traced(self, session: tf.Session, count: int) -> Iterator[tf.Session | Tracer]:
         step = self.progress.step
         last = step + count
         if self._plan.is_traced(step):

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Callable
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,7 +33,7 @@ class StopSignals:
         self.number: int | None = None
         self._promise = promise
         self._advice = advice
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable | int | None] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():

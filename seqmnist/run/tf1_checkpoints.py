@@ -1,11 +1,14 @@
 """Loads starting weights from a checkpoint, including the notebooks' checkpoints."""
 
+from __future__ import annotations
+
 import os
 import re
 
 import numpy as np
 
 from seqmnist import tf1 as tf
+from seqmnist.classifier import Classifier
 from seqmnist.errors import UserError
 from seqmnist.optimizer import AVERAGE
 from seqmnist.run import checkpoints
@@ -25,7 +28,7 @@ CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
 SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
 
 
-def check_path(path):
+def check_path(path: str) -> None:
     """Checks, without TensorFlow, that a checkpoint's files exist.
 
     Args:
@@ -40,7 +43,9 @@ def check_path(path):
         _prefix(path)
 
 
-def load_weights(path, classifier, cell_name, session):
+def load_weights(
+    path: str, classifier: Classifier, cell_name: str, session: tf.Session
+) -> None:
     """Sets a session's weights to those of a checkpoint.
 
     Cell variables are found by the end of their name, from the cell's scope on, under
