@@ -25,6 +25,7 @@ import threading
 from logging import getLogger
 from typing import Callable, Iterator
 
+from seqmnist import compile_cache
 from seqmnist.errors import UserError
 
 # Lines of TensorFlow 1.15 and 2.21 on stderr at start-up on a machine without a GPU,
@@ -96,7 +97,12 @@ def _import_quietly(name):
         with _keras_left_out():
             tensorflow = importlib.import_module(name)
         # Without this call, the first Session would report a missing CUDA driver.
-        tensorflow.config.experimental.list_physical_devices("GPU")
+        find_devices = tensorflow.config.experimental.list_physical_devices
+        if tensorflow.VERSION.startswith("1."):
+            find_devices("GPU")
+        else:
+            with compile_cache.turned_on():
+                find_devices("GPU")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Fixtures: the shipped MNIST, a small copy of it, and parsed configurations."""
 
 import gzip
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT_DIR))
+
+# Tests compile the same small networks again and again. Not in the user's cache.
+os.environ["SEQMNIST_CACHE"] = str(PROJECT_DIR / ".pytest_cache" / "compiled")
 
 from seqmnist import tf1 as tf  # noqa: E402
 from seqmnist.cli import parser  # noqa: E402

@@ -6,12 +6,13 @@ import contextlib
 import re
 import sys
 from functools import partial
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
+from seqmnist.compile_cache import CompileCache
 from seqmnist.cores import num_cores
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
@@ -32,9 +33,10 @@ MAX_UPDATES = 20
 
 # Errors that TensorFlow raises for a network that it can run, but not trace or compile.
 NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
-# Lines on stderr with which TensorFlow reports the same failure.
+# Lines on stderr with which TensorFlow reports the same failure, or reads its cache.
 COMPILER_WARNINGS = re.compile(
     r"XLA_CPU_JIT|tf2xla|The op is created at|dummy_function_name|^\s*(\[\[.*)?$"
+    r"|XlaSerializedCacheEntry"
 )
 UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
 
@@ -64,7 +66,6 @@ class CompiledEngine(PlainEngine):
     """
 
     def __init__(self, classifier: Classifier, workers: OneWorker) -> None:
-        _check_compiler()
         self.classifier = classifier
         self.workers = workers
         # One thread per core, and one thread per operation: the parts fill the cores.
@@ -79,7 +80,12 @@ class CompiledEngine(PlainEngine):
         self._first = share.start
         self._part_sizes = _part_sizes(share.stop - share.start, config.units)
         self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, config.units)
-        self._has_evaluated = False
+        self._has_updated = self._has_evaluated = False
+        sizes = self._part_sizes, self._evaluation_sizes
+        shapes = [weight.shape.as_list() for weight in classifier.optimizer.weights]
+        self._cache = CompileCache(f"{sizes} {shapes} {self.max_updates}")
+        with self._compiling():
+            _check_compiler()
         self._slow: set[str] = set()
         try:
             with classifier.graph.as_default(), tf.name_scope("fast"):
@@ -109,7 +115,7 @@ class CompiledEngine(PlainEngine):
         """
         session.run(self._initializer)
         try:
-            with _compiling():
+            with self._compiling():
                 session.run(self._trial, self._feed_updates([]))
         except CannotCompile as error:
             return plain_engine(self.classifier, self.workers, str(error))
@@ -117,7 +123,11 @@ class CompiledEngine(PlainEngine):
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
         feed = self._feed_updates(batches)
-        values = self.workers.run(session, self._updates, feed)
+        with contextlib.ExitStack() as stack:
+            if not self._has_updated:
+                stack.enter_context(self._compiling())
+                self._has_updated = True
+            values = self.workers.run(session, self._updates, feed)
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
     def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
@@ -131,12 +141,24 @@ class CompiledEngine(PlainEngine):
             return tuple(session.run(self._evaluation, feed))
         self._has_evaluated = True
         try:
-            with _compiling():
+            with self._compiling():
                 return tuple(session.run(self._evaluation, feed))
         except CannotCompile as error:
             print(f"evaluation runs plain: {error}", file=sys.stderr)
             self._evaluation_sizes = []  # no batch has this size
             return super().evaluate(session, batch)
+
+    @contextlib.contextmanager
+    def _compiling(self):
+        """Raises `CannotCompile` when XLA refuses an operation within the block."""
+        try:
+            with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
+                with self._cache.filled():
+                    yield
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            found = UNSUPPORTED_OPERATION.search(error.message)
+            what = found.group(1) if found else _first_line(error.message)
+            raise CannotCompile(f"XLA cannot compile {what}")
 
     def _feed_updates(self, batches):
         """The feed for at most `max_updates` updates; unused places are zero."""
@@ -248,18 +270,6 @@ class CompiledEngine(PlainEngine):
         labels = tf.split(self._evaluation_labels, sizes)
         losses, correct, logits = zip(*map(compiled, images, labels))
         self._evaluation = [_add(losses), _add(correct), tf.concat(logits, 0)]
-
-
-@contextlib.contextmanager
-def _compiling() -> Iterator[None]:
-    """Raises `CannotCompile` when XLA refuses an operation within the block."""
-    try:
-        with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
-            yield
-    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-        found = UNSUPPORTED_OPERATION.search(error.message)
-        what = found.group(1) if found else _first_line(error.message)
-        raise CannotCompile(f"XLA cannot compile {what}")
 
 
 def _check_compiler() -> None:
