@@ -71,6 +71,11 @@ def write_small_data(folder, splits, suffix=".gz"):
 @pytest.fixture
 def small(small_data, tmp_path):
     """Arguments for a run of a second or two on little data, without compiling."""
+    return small_arguments(small_data, tmp_path)
+
+
+def small_arguments(small_data, tmp_path):
+    """The same for a folder that a test has not of its own."""
     return [
         *("--data-dir", str(small_data), "--validation-size", "20"),
         *("--log-dir", str(tmp_path / "logs")),

@@ -23,10 +23,16 @@ SLOW = pytest.mark.slow
 
 
 def slow_after(count, values):
-    """A test's parameters; all but the first few are left to `make test-all`."""
+    """A test's parameters; all but the first few are left to `make test-all`.
+
+    Args:
+        count: the number of parameters that are left to `make test`.
+        values: the parameters; a tuple holds one value for each of several names.
+    """
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
     return [
-        value if index < count else pytest.param(value, marks=SLOW)
-        for index, value in enumerate(values)
+        pytest.param(*row, marks=[SLOW] if index >= count else [])
+        for index, row in enumerate(rows)
     ]
 
 

@@ -17,8 +17,8 @@ import pytest
 from conftest import PROJECT_DIR
 from pages import DOCS_DIR, named_blocks
 from scripts import (
+    EACH_SCRIPT,
     ENDLESS,
-    ONE_SCRIPT,
     PATIENCE,
     SLOW,
     environment,
@@ -109,7 +109,8 @@ def together(count, name, argv, log_dir, start_workers):
     return folder
 
 
-@ONE_SCRIPT
+@SLOW
+@EACH_SCRIPT
 def test_the_answer_is_that_of_one(name, small, start_workers, tmp_path):
     """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
     argv = [

@@ -51,36 +51,30 @@ def trained(script, argv, num_steps, parse, small_data):
     return updates, weights, evaluations
 
 
+EVERYTHING = [
+    *("--view", "rows", "--units", "90", "--batch-size", "91", "--permute"),
+    *("--input-scale", "standard", "--recurrent-init", "orthogonal"),
+    *("--max-grad-norm", "0.5", "--warmup-steps", "5", "--ema-decay", "0.8"),
+    *("--layers", "2", "--weight-decay", "3"),
+]
+# Of each of the scripts.
+CASES = [
+    ["--view", "rows", "--units", "7", "--batch-size", "11"],
+    ["--view", "pixels", "--units", "40", "--batch-size", "101"],
+    ["--view", "rows", "--units", "90", "--batch-size", "91"],
+    ["--view", "rows", "--units", "3", "--batch-size", "1"],
+    [
+        *("--view", "rows", "--units", "5", "--batch-size", "10"),
+        *("--max-grad-norm", "0.1", "--ema-decay", "0.5"),
+    ],
+    EVERYTHING,
+]
+
+
 @needs_fast_path
-@pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(
-    "argv",
-    slow_after(
-        2,
-        [
-            ["--view", "rows", "--units", "7", "--batch-size", "11"],
-            ["--view", "rows", "--units", "90", "--batch-size", "91"],
-            ["--view", "pixels", "--units", "40", "--batch-size", "101"],
-            ["--view", "rows", "--units", "3", "--batch-size", "1"],
-            [
-                *("--view", "rows", "--units", "90", "--batch-size", "91", "--permute"),
-                *("--input-scale", "standard", "--recurrent-init", "orthogonal"),
-                *(
-                    "--max-grad-norm",
-                    "0.5",
-                    "--warmup-steps",
-                    "5",
-                    "--ema-decay",
-                    "0.8",
-                ),
-                *("--layers", "2", "--weight-decay", "3"),
-            ],
-            [
-                *("--view", "rows", "--units", "5", "--batch-size", "10"),
-                *("--max-grad-norm", "0.1", "--ema-decay", "0.5"),
-            ],
-        ],
-    ),
+    "argv, script",
+    slow_after(4, [(argv, script) for argv in CASES for script in SCRIPTS]),
 )
 def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monkeypatch):
     """Batches in one part and in two uneven ones; the last evaluation batch short."""

@@ -11,7 +11,6 @@ import sys
 import pytest
 from conftest import PROJECT_DIR
 from scripts import (
-    EACH_SCRIPT,
     ENDLESS,
     ONE_SCRIPT,
     PATIENCE,
@@ -21,6 +20,7 @@ from scripts import (
     read_until,
     run,
     run_folders,
+    slow_after,
     start,
     wait_for,
     wait_for_checkpoint,
@@ -56,7 +56,7 @@ def check_goes_on(name, folder):
 
 
 @ONE_SCRIPT
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", slow_after(1, [signal.SIGINT, signal.SIGTERM]))
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     name, number, endless, tmp_path
 ):
@@ -308,7 +308,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_tensorflow_loads(
     )
 
 
-@EACH_SCRIPT
+@ONE_SCRIPT
 def test_a_training_that_diverges_stops_with_status_3(name, small, tmp_path, capsys):
     argv = [*small, "--learning-rate", "1e37", "--steps", "1000"]
     assert main(name, [*argv, "--checkpoint-every", "1"]) == 3

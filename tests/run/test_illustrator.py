@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import NUM_SMALL_TEST
+from conftest import NUM_SMALL_TEST, small_arguments
 from scripts import ONE_SCRIPT, main, run_folders
 
 from seqmnist import tf1 as tf
@@ -14,12 +14,24 @@ from seqmnist.record import summaries
 from seqmnist.record.log import Result
 from seqmnist.record.predictions import read_predictions
 
-STEPS = (0, 4, 8, 12)
+STEPS = [2, 4, 6, 8, 10, 12]  # of the evaluations
 
 
 @pytest.fixture
 def argv(small):
     return [*small, "--summaries", "all", "--evaluate-every", "4"]
+
+
+@pytest.fixture(scope="module")
+def folder(small_data, tmp_path_factory):
+    """The folder of a whole run, to be read."""
+    tmp_path = tmp_path_factory.mktemp("whole")
+    argv = [*small_arguments(small_data, tmp_path), "--summaries", "all"]
+    argv += ["--evaluate-every", "2", "--schedule", "exponential"]
+    argv += ["--forget-bias", "0.5", "--readout-bias", "0"]
+    assert main("train_lstm", argv) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_lstm")
+    return folder
 
 
 def values(folder, split):
@@ -30,10 +42,7 @@ def values(folder, split):
                 yield event.step, value
 
 
-@ONE_SCRIPT
-def test_histograms_come_with_every_evaluation(name, argv, tmp_path):
-    assert main(name, [*argv, "--readout-bias", "0"]) == 0
-    (folder,) = run_folders(tmp_path / "logs", name)
+def test_histograms_come_with_every_evaluation(folder):
     config = json.loads((folder / "config.json").read_text())
     found = {}
     for step, value in values(folder, "train"):
@@ -43,7 +52,7 @@ def test_histograms_come_with_every_evaluation(name, argv, tmp_path):
     assert set(found) == {
         f"{k}/{v}" for k in ("weights", "gradients") for v in variables
     }
-    assert all(tuple(histograms) == STEPS for histograms in found.values())
+    assert all(list(histograms) == [0, *STEPS] for histograms in found.values())
     sizes = [found[f"weights/{v}"][0].num for v in variables]
     assert sum(sizes) == config["parameters"]
     bias = found["weights/dense/bias"]
@@ -51,26 +60,22 @@ def test_histograms_come_with_every_evaluation(name, argv, tmp_path):
     assert bias[12].max > 0 > bias[12].min
 
 
-def test_histograms_are_of_the_weights_and_gradients(argv, tmp_path):
+def test_histograms_are_of_the_weights_and_gradients(folder):
     """The last ones, against the last checkpoint and its gradients."""
-    assert main("train_rnn", [*argv, "--recurrence", "plain"]) == 0
-    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
     reader = tf.train.NewCheckpointReader(str(folder / "checkpoints" / "model.ckpt-12"))
-    kernel = reader.get_tensor("rnn/basic_rnn_cell/kernel").astype(np.float64)
+    kernel = reader.get_tensor("rnn/lstm_cell/kernel").astype(np.float64)
     last = {value.tag: value.histo for _, value in values(folder, "train")}
-    histogram = last["weights/rnn/basic_rnn_cell/kernel"]
+    histogram = last["weights/rnn/lstm_cell/kernel"]
     assert histogram.sum == pytest.approx(kernel.sum(), rel=1e-6)
     assert histogram.sum_squares == pytest.approx((kernel**2).sum(), rel=1e-6)
     squares = [h.sum_squares for tag, h in last.items() if tag.startswith("gradients/")]
     norms = [v for s, v in values(folder, "validation") if v.tag == "gradient_norm"]
-    assert len(norms) == 3 and all(norm.simple_value > 0 for norm in norms)
+    assert len(norms) == len(STEPS) and all(norm.simple_value > 0 for norm in norms)
     # Of other images, but of the same network: of the same size.
     assert 0.2 < np.sqrt(sum(squares)) / norms[-1].simple_value < 5
 
 
-def test_training_scalars_are_those_of_the_step(argv, tmp_path):
-    assert main("train_lstm", [*argv, "--schedule", "exponential"]) == 0
-    (folder,) = run_folders(tmp_path / "logs", "train_lstm")
+def test_training_scalars_are_those_of_the_step(folder):
     found = {}
     for step, value in values(folder, "train"):
         if value.HasField("simple_value"):
@@ -86,10 +91,8 @@ def test_training_scalars_are_those_of_the_step(argv, tmp_path):
     assert validation["learning_rate"] == pytest.approx(rate, rel=1e-6)
 
 
-def test_pictures_come_at_the_first_evaluations_and_the_last(argv, tmp_path):
+def test_pictures_come_at_the_first_evaluations_and_the_last(folder):
     """Evaluations 1, 2, 4, and the sixth, which is the last."""
-    assert main("train_rnn", [*argv, "--evaluate-every", "2"]) == 0
-    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
     for split, steps in {"validation": [2, 4, 8, 12], "test": [12]}.items():
         for tag in ("confusion", "mistakes"):
             found = [(s, v.image) for s, v in values(folder, split) if v.tag == tag]
@@ -101,9 +104,7 @@ def test_pictures_come_at_the_first_evaluations_and_the_last(argv, tmp_path):
                 assert size == [image.width, image.height]
 
 
-def test_the_run_tells_its_configuration(argv, tmp_path):
-    assert main("train_lstm", [*argv, "--forget-bias", "0.5"]) == 0
-    (folder,) = run_folders(tmp_path / "logs", "train_lstm")
+def test_the_run_tells_its_configuration(folder):
     found = {value.tag: value for _, value in values(folder, ".")}
     (text,) = found["configuration"].tensor.string_val
     assert "| forget_bias | 0\\.5 |" in text.decode()

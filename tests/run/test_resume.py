@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import write_small_data
+from conftest import small_arguments, write_small_data
 from made_network import Network
 from scripts import ONE_SCRIPT, SLOW, main, run_folders
 from torture import differences, fingerprint
@@ -21,8 +21,7 @@ from seqmnist.run.checkpoints import SUFFIXES, Checkpoints
 from seqmnist.run.recorder import Recorder
 
 
-@pytest.fixture
-def argv(small):
+def between_intervals(small):
     """A run with evaluations, reports and checkpoints that do not coincide."""
     return [
         *small,
@@ -33,8 +32,12 @@ def argv(small):
 
 
 @pytest.fixture
-def stop_after(monkeypatch):
-    """Makes the next run stop as by a signal after this step; 0 for before the first.
+def argv(small):
+    return between_intervals(small)
+
+
+def stopper(monkeypatch):
+    """Makes the next run stop as by a signal after a step; 0 for before the first.
 
     The signal comes during the update, as it does when TensorFlow computes.
     """
@@ -58,7 +61,12 @@ def stop_after(monkeypatch):
         monkeypatch.setattr(training.TrainingLoop, "_after_update", update)
         monkeypatch.setattr(training, "StopSignals", Signals)
 
-    yield stop
+    return stop
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    return stopper(monkeypatch)
 
 
 def untouched(name, argv, tmp_path):
@@ -230,11 +238,21 @@ def test_a_finished_run_says_so_and_is_left_as_it_is(
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.fixture
-def half(argv, stop_after, monkeypatch, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def stopped_run(small_data, tmp_path_factory):
     """The folder of a run that stopped after 22 of 40 steps."""
-    folder = stopped("train_rnn", argv, 22, stop_after, monkeypatch, tmp_path)
-    capsys.readouterr()
+    tmp_path = tmp_path_factory.mktemp("half")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        argv = between_intervals(small_arguments(small_data, tmp_path))
+        stop_after = stopper(monkeypatch)
+        return stopped("train_rnn", argv, 22, stop_after, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def half(stopped_run, tmp_path):
+    """A copy of it, to be changed."""
+    folder = tmp_path / "logs" / "train_rnn" / stopped_run.name
+    shutil.copytree(str(stopped_run), str(folder))
     return folder
 
 
