@@ -1,18 +1,19 @@
 """Programs that XLA compiled, kept for the next start of the same network.
 
 TensorFlow can save the programs that it compiles in a folder, and load them from there.
-It compares a program's operations before it uses it, but a damaged file or a full disk
-ends the run, and a file that somebody else put there is executed. So the cache is a
-folder that only its user can write to. TensorFlow never sees it: while it compiles, it
-has a folder with checked copies, which exists for this process only.
+It checks that a program's operations are those of the network. It does not check for
+damage: a damaged file or a full disk ends the run, and whatever is in the folder is
+executed. So the cache is a folder that only its user can write to, and TensorFlow never
+uses it directly. While TensorFlow compiles, it uses a temporary folder of this process,
+with copies that were checked.
 
     ~/.cache/seqmnist/       or $XDG_CACHE_HOME/seqmnist, or $SEQMNIST_CACHE
       <digest>/<program>     SHA-256 of the program, and the program
-      in-use-<random>/       what TensorFlow sees
+      in-use-<random>/       the temporary folder
 
-The digest is one of everything but the operations: TensorFlow, processor, number of
-cores, flags, and the network's sizes. An empty $SEQMNIST_CACHE means no cache. Without
-a folder that can be used, everything is compiled at each start.
+`<digest>` stands for TensorFlow's version, processor, number of cores, flags, and the
+network's sizes. An empty $SEQMNIST_CACHE means no cache. Without a folder that can be
+used, everything is compiled at each start.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Iterator
 
 from seqmnist import tf1 as tf
 from seqmnist.cores import num_cores
+from seqmnist.errors import writing
 
 CACHE_VARIABLE = "SEQMNIST_CACHE"
 FLAGS_VARIABLE = "TF_XLA_FLAGS"
@@ -46,7 +48,7 @@ LEFT_BEHIND = 24 * 3600
 IN_USE = "in-use-"
 DIGEST_SIZE = hashlib.sha256().digest_size
 
-# The folder that TensorFlow sees in this process; `None` without a cache.
+# The temporary folder of this process; `None` without a cache.
 _in_use: Path | None = None
 
 
@@ -65,19 +67,29 @@ class CompileCache:
 
     @contextlib.contextmanager
     def filled(self) -> Iterator[None]:
-        """Gives TensorFlow the known programs within a block, and keeps new ones."""
+        """Gives TensorFlow the known programs within a block, and keeps new ones.
+
+        Raises:
+            CannotWrite: the disk became full after the start, or the like.
+        """
         if not _in_use:
             yield
             return
         folder = _in_use.parent / self._name
         known = _read_programs(folder)
-        _in_use.mkdir(mode=0o700, exist_ok=True)
         try:
-            for name, program in known.items():
-                (_in_use / name).write_bytes(program)
+            with contextlib.suppress(OSError):  # TensorFlow compiles what is missing
+                _in_use.mkdir(mode=0o700, exist_ok=True)
+                for name, program in known.items():
+                    (_in_use / name).write_bytes(program)
             yield
             with contextlib.suppress(OSError):  # a cache is no reason to fail
                 _keep_programs(_in_use, known, folder)
+        except tf.errors.OpError:
+            # TensorFlow cannot go on without the folder.
+            with writing(f"{_in_use.parent} (not used if {CACHE_VARIABLE} is empty)"):
+                _check_room(_in_use)
+            raise
         finally:
             shutil.rmtree(_in_use, ignore_errors=True)
 
@@ -151,6 +163,7 @@ def _is_private(folder):
 
 def _check_room(folder):
     """Raises an OSError where `ROOM` bytes cannot be written."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     with open(folder / "room", "wb") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, ROOM)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import shutil
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from scripts import SLOW, run, run_folders
 from seqmnist import compile_cache
 from seqmnist import tf1 as tf
 from seqmnist.compile_cache import CompileCache
+from seqmnist.errors import UserError
 
 needs_compiler = pytest.mark.skipif(
     tf.VERSION.startswith("1."), reason="TensorFlow 1.15 does not compile functions"
@@ -87,10 +89,11 @@ def test_a_folder_that_others_can_write_to_is_not_used(cache):
     assert not list(cache.iterdir())
 
 
-def test_a_full_disk_is_no_cache(cache, monkeypatch):
-    def full(*args):
-        raise OSError(28, "No space left on device")
+def full(*args):
+    raise OSError(28, "No space left on device")
 
+
+def test_a_full_disk_is_no_cache(cache, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     check_there_is_no_cache()
     assert not list(cache.iterdir())
@@ -117,6 +120,29 @@ def test_a_folder_that_the_user_gave_to_tensorflow_stays(cache, monkeypatch):
     monkeypatch.setenv(compile_cache.FLAGS_VARIABLE, own)
     assert turn_on() == own
     assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_read_or_filled_is_none(cache):
+    turn_on()
+    compiled(one=b"1")
+    shutil.rmtree(str(cache))
+    cache.write_text("in the way")
+    with CompileCache("a network").filled():
+        assert not compile_cache._in_use.exists()
+
+
+def test_a_disk_that_is_full_when_xla_saves_is_one_line(cache, monkeypatch):
+    turn_on()
+    failed = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        with CompileCache("a network").filled():
+            raise failed  # of something else: there is room
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        UserError, match=r"not used if SEQMNIST_CACHE is empty\).*space"
+    ):
+        with CompileCache("a network").filled():
+            raise failed
 
 
 def test_a_disk_that_fills_while_xla_compiles_fails_nothing(cache, monkeypatch):

@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from scripts import classifier_of, exported_probabilities, slow_after
+from scripts import SLOW, classifier_of, exported_probabilities, slow_after
 
 import predict
 import train_lstm
@@ -253,6 +253,7 @@ def test_dropout_acts_in_training_and_not_in_evaluation(parse, small_data):
     assert (np.abs(np.subtract(plain, dropped)) > 1e-3).all()
 
 
+@SLOW
 @pytest.mark.skipif(tf.VERSION.startswith("1."), reason="compiles no functions")
 def test_the_paths_say_which_they_are(parse, small_data):
     for edits, expected in (
@@ -278,6 +279,7 @@ def test_the_paths_say_which_they_are(parse, small_data):
         assert len(run.train(2)) == 2
 
 
+@SLOW
 @pytest.mark.skipif(tf.VERSION.startswith("1."), reason="compiles no functions")
 def test_what_cannot_be_compiled_in_evaluation_alone_is_evaluated_plainly(
     parse, small_data, capfd

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from scripts import classifier_of
+from scripts import classifier_of, slow_after
 
 import train_lstm
 from seqmnist import tf1 as tf
@@ -90,7 +90,7 @@ def train(parse, small_data):
     return train_for
 
 
-BOTH_PATHS = pytest.mark.parametrize("recurrence", ["auto", "plain"])
+BOTH_PATHS = pytest.mark.parametrize("recurrence", slow_after(1, ["plain", "auto"]))
 
 
 @BOTH_PATHS

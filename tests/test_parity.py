@@ -11,7 +11,7 @@ has the table), and 1e-3 is allowed, as another processor sums in another order.
 import numpy as np
 import pytest
 import reference
-from scripts import classifier_of
+from scripts import classifier_of, slow_after
 
 from seqmnist import tf1 as tf
 from seqmnist.data.batches import Batch
@@ -34,7 +34,7 @@ def relative_difference(found, expected):
 
 
 @pytest.mark.parametrize("name", reference.NETWORKS)
-@pytest.mark.parametrize("recurrence", ["plain", "auto"])
+@pytest.mark.parametrize("recurrence", slow_after(1, ["auto", "plain"]))
 def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
     network = reference.NETWORKS[name]
     expected = reference.load(name)

@@ -130,6 +130,7 @@ def made(tmp_path, monkeypatch, small_data):
     return make
 
 
+@SLOW
 def test_an_experiment_is_run_once_and_kept(made, capsys):
     experiment, kept = made()
     assert reproduce.reproduce([experiment]) == 0

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import PATIENCE, run
+from scripts import PATIENCE, SLOW, run
 
 from seqmnist import tf1
 
@@ -223,6 +223,7 @@ def test_information_is_kept_if_it_is_asked_for(monkeypatch):
     assert not tf1._is_no_notice(line)
 
 
+@SLOW
 @pytest.mark.skipif(tf1.VERSION.startswith("1."), reason="brings its own Keras")
 def test_keras_is_not_imported_until_somebody_asks_for_it():
     code = (

@@ -29,7 +29,7 @@ from seqmnist.paths import DATA_DIR, LOG_DIR, shown
 from seqmnist.sequences import PERMUTATION_SEED, VIEWS
 
 MAX_SEED = 2**31 - 1  # the largest seed that both NumPy and TensorFlow take
-OF_SCRIPT = "the script or its presets have to say"
+OF_SCRIPT = "the script or its presets have to say"  # there is no common default
 
 PRESET_HELP = "a named set of values; options given with it win"
 
@@ -50,7 +50,7 @@ class Option(NamedTuple):
         is_path: whether config.json records the value as an absolute path.
         is_rare: whether a script has the option only if its own defaults name it.
         may_change: whether --resume takes another value, since no number of the run
-            depends on it. Data are compared by their contents.
+            depends on it. (--data-dir may change, as data are compared by contents.)
         says_where: whether the option gives a run's place, not a property of the run.
         chief_only: whether only the chief's value matters in a run of several workers.
         shapes_weights: whether names or shapes of a checkpoint's variables depend on
@@ -347,7 +347,7 @@ OPTIONS: dict[str, list[Option]] = {
         ),
         Option(
             "evaluation_batch_size",
-            "images evaluated at once, 1 or more; changes memory and speed only",
+            "images evaluated at once, 1 or more; changes memory, speed and rounding",
             default=500,
             type=whole_number(1),
             metavar="N",
@@ -447,7 +447,7 @@ OPTIONS: dict[str, list[Option]] = {
 BY_NAME = {option.name: option for group in OPTIONS.values() for option in group}
 DEFAULTS = {o.name: o.default for o in BY_NAME.values() if o.default != OF_SCRIPT}
 
-# The options that distinguish runs: the columns in compare.py and HPARAMS.
+# The options that distinguish runs: the columns of TensorBoard's HPARAMS page.
 DISTINGUISHING = [o.name for o in BY_NAME.values() if not o.says_where]
 NUMBERS = {o.name for o in BY_NAME.values() if o.is_number}
 MAY_CHANGE = {o.name for o in BY_NAME.values() if o.may_change}
@@ -468,7 +468,11 @@ def recorded(config: Namespace) -> dict[str, Any]:
 
 
 def deciding(config: Namespace) -> dict[str, Any]:
-    """The options that decide a run's numbers, without those that shape its weights."""
+    """The options that decide a run's numbers, to be compared with a checkpoint's.
+
+    Options that shape the weights are left out: if they differ, the weights do not fit,
+    which is reported as another network.
+    """
     values = recorded(config)
     names = [o.name for o in BY_NAME.values() if o.decides and not o.shapes_weights]
     return {name: values[name] for name in ("preset", *names) if name in values}
@@ -477,7 +481,8 @@ def deciding(config: Namespace) -> dict[str, Any]:
 def shared(config: Namespace) -> dict[str, Any]:
     """The options that all workers must share, by their form on the command line.
 
-    Options for the starting weights and for a run's files matter to the chief only.
+    Left out are paths, options that may change, and options that matter to the chief
+    only: those for the starting weights and for the run's files.
     """
     values = recorded(config)
     options = [o for o in BY_NAME.values() if o.decides and not o.chief_only]

@@ -66,7 +66,7 @@ class TrainingLoop:
         config: the run's configuration, see cli/options.py.
         splits: the data.
         plan: the length of the run, and what is due at which steps.
-        network: the network, with the variables after `progress.step` updates.
+        network: the network; its variables are those after `progress.step` updates.
         progress: the state of the run, which the loop updates.
         recorder: writes and prints the run's results.
     """
@@ -136,7 +136,7 @@ class TrainingLoop:
         return result
 
     def _update(self, batches: Iterator[Batch]) -> tuple[list[Update], float]:
-        """Does the updates up to the next pause, at most as many as one call can do.
+        """Does one call of updates, which ends at an evaluation or checkpoint at most.
 
         Returns:
             The updates' values, and the seconds per update.
