@@ -11,6 +11,7 @@ from seqmnist.errors import UserError
 
 AVERAGE = "/ExponentialMovingAverage"
 
+# What `--decay-steps` means for each is in cli/parser.py and run/plan.py.
 SCHEDULES = ("constant", "exponential", "cosine")
 
 
@@ -37,9 +38,9 @@ class Optimizer:
     -   the learning rate follows its schedule;
     -   clipping multiplies all gradients by min(1, `max_grad_norm` / their norm
         together) (Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1);
-    -   kernels W lose learning rate · `weight_decay` · W, and biases do not (Loshchilov
-        and Hutter, arXiv:1711.05101, algorithm 2, whose λ is `learning_rate` ·
-        `weight_decay`, as in PyTorch's AdamW);
+    -   kernels decay, W ← W - rate · `weight_decay` · W, and biases do not (Loshchilov
+        and Hutter, arXiv:1711.05101, algorithm 2; their λ is the option
+        `learning_rate` times `weight_decay`, as in PyTorch's AdamW);
     -   TF1's optimizer applies the gradients;
     -   the running average of the weights moves.
 
@@ -103,8 +104,8 @@ class Optimizer:
 
         Args:
             gradients: dense tensors, in the order of `weights`.
-            before: tensors that are computed before the update. In a plain graph, any
-                other tensor may read a variable before or after the update.
+            before: tensors that are computed before the update. In a plain graph, other
+                tensors may see the weights from before or from after it.
 
         Returns:
             The `Step`.
@@ -172,8 +173,8 @@ class WeightAverage:
 
     after each update, where s counts the updates before it. The small d at first lets
     the average forget the beginning soon. Formula and variable names are those of TF1's
-    `ExponentialMovingAverage`; that class does not define whether it reads TensorFlow
-    1's variables before or after an update.
+    `ExponentialMovingAverage`; with that class it is left open whether TensorFlow 1's
+    variables are read before or after an update.
 
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by
     averaging", SIAM Journal on Control and Optimization 30, 1992. Their average weights

@@ -75,7 +75,8 @@ def slow_recurrences():
     """Why some recurrences in the function that is being built are not fast.
 
     Returns:
-        A list of reasons; empty if all recurrences are fast, or if there is none.
+        A list of reasons. Within a compiled function it is empty if all recurrences are
+        fast; elsewhere it is always empty.
     """
     return list(filter(None, tf.get_collection(OBSTACLES)))
 

@@ -72,7 +72,7 @@ def _read(row: Row, problems: list[str]) -> tuple[np.ndarray, np.ndarray] | None
     """A run's labels and predictions, or `None` if they cannot be used."""
     try:
         labels, predictions = read_predictions(row.run.folder)
-    except FileNotFoundError:  # older runs have no predictions.csv
+    except FileNotFoundError:  # a run of --summaries scalars, or an old one
         return None
     except UserError as error:
         problems.append(f"{one_line(str(error))}; it is not used")

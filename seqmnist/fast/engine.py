@@ -16,6 +16,7 @@ from seqmnist.compile_cache import CompileCache
 from seqmnist.cores import num_cores
 from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
+from seqmnist.errors import UserError
 from seqmnist.fast.recurrence import SCRATCH, scratch
 from seqmnist.noise import Noise
 from seqmnist.rnn import slow_recurrences
@@ -31,7 +32,7 @@ RUN_OPERATIONS = 3e9
 MAX_UPDATES = 20
 
 
-# Errors that TensorFlow raises for a network that it can run, but not trace or compile.
+# Errors for a network that runs as a plain graph, but cannot be traced or compiled.
 NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
 # Lines on stderr with which TensorFlow reports the same failure, or reads its cache.
 COMPILER_WARNINGS = re.compile(
@@ -49,8 +50,9 @@ class CompiledEngine(PlainEngine):
     """Trains and evaluates with traces of the network that XLA compiles.
 
     A large batch is split over the cores, and the gradients of its parts are added. A
-    small batch is computed in one piece: the whole update is compiled, and one call
-    does several updates. Evaluations of an unusual batch size run plain.
+    small batch is computed in one piece, and the whole update is one compiled function.
+    One call does several updates if they are short. Evaluations of an unusual batch
+    size run plain.
 
     Args:
         classifier: the `Classifier`.
@@ -123,11 +125,15 @@ class CompiledEngine(PlainEngine):
 
     def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
         feed = self._feed_updates(batches)
-        with contextlib.ExitStack() as stack:
-            if not self._has_updated:
-                stack.enter_context(self._compiling())
-                self._has_updated = True
+        if self._has_updated:
             values = self.workers.run(session, self._updates, feed)
+        else:
+            self._has_updated = True
+            try:
+                with self._compiling():
+                    values = self.workers.run(session, self._updates, feed)
+            except CannotCompile as error:
+                raise UserError(f"the optimizer: {error}; use --recurrence plain")
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
     def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
@@ -198,7 +204,7 @@ class CompiledEngine(PlainEngine):
         def update(images, labels):
             return apply(*compute(images, labels))
 
-        # The trial changes nothing and shows whether XLA can compile everything.
+        # The trial changes nothing and shows whether XLA can compile the network.
         if not is_whole:
             self._trial = compute(self._images[0], self._labels[0])
         if is_shared:
@@ -217,7 +223,10 @@ class CompiledEngine(PlainEngine):
             self._trial = self._updates
 
     def _part(self, images, labels, first, step):
-        """Computes a part's loss, count and gradients; `first` as for `Noise`."""
+        """Computes a part's loss, count and gradients.
+
+        `first` is the place in the batch of the part's first image.
+        """
         classifier = self.classifier
         config = classifier.config
         trace = classifier.trace(images, labels, Noise(config.seed, step, first))

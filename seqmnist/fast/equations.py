@@ -17,9 +17,10 @@ from seqmnist.fast.layout import SIGMOID, TANH, Activation, Layout, Tensors
 class Equations:
     """One cell's equations, in any layout.
 
-    A kernel gives the pre-activations z of one or more gates, from the inputs and from
-    one vector of units, the kernel's operand. Except for the products that are passed
-    in, the methods are elementwise, so they work on one time step or on all at once.
+    A kernel gives the pre-activations of one or more gates: z = inputs · W +
+    operand · U + b. The operand is h, or r · h for the candidate of a GRU. Except for
+    the products that are passed in, the methods are elementwise, so they work on one
+    time step or on all at once.
 
     Args:
         cell: the cell.

@@ -3,8 +3,8 @@
     batch-major  [batch_size, num_units], as in cells.py
     units-major  [num_units, batch_size]
 
-The pre-activations of a kernel's gates, and their gradients, are a list of blocks: one
-block per gate, or one block with all gates side by side along the units.
+The pre-activations of a kernel's gates, and their gradients, are a list of tensors, the
+blocks: one block per gate, or a single one with all gates side by side along the units.
 """
 
 from __future__ import annotations

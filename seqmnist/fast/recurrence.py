@@ -1,28 +1,27 @@
 """The fast path through a recurrence: a loop each way in time, compiled by XLA.
 
 `cells.py` defines the cells, `equations.py` their gradients. This module runs these
-equations over sequences, faster than `tf.nn.dynamic_rnn` and `tf.gradients`: work that
-does not depend on the previous time step is done outside of the loops.
+equations over sequences, faster than `tf.nn.dynamic_rnn` and `tf.gradients`. z are the
+pre-activations, q the coefficients of equations.py, d a gradient of the loss.
 
-                before the loop         in the loop             after the loop
-    Hoisted     z of all inputs         z of the state, gates
-      forwards                          -> history
-      backwards coefficients q *        dz = d q, d of before   gradients of weights and
-                                        -> all dz               inputs, from all dz
-    Streamed                            z, gates -> history
-      forwards
-      backwards                         q, dz, d of before; sums of the weights'
-                                        gradients; gradient of the inputs
-                                        (* large ones in the loop)
+                         before the loop  in the loop                after the loop
+    Hoisted, forwards    z of the inputs  z of the state, gates
+    Hoisted, backwards   q, if small      q, if large; dz = d q;     gradients of
+                                          d of the state before      weights, inputs
+    Streamed, forwards                    z, gates
+    Streamed, backwards                   q; dz = d q; d of the
+                                          state before; gradients
+                                          of weights, inputs
 
-`Hoisted` is for short sequences: each computation that leaves a loop becomes one large
-operation. `Streamed` is for long sequences, whose history does not fit the cache: it
-makes one pass over the history. Its layout is units-major, in which all products,
-including those of the weights' gradients, read their operands in memory order.
+`Hoisted` is for short sequences: work that does not depend on the previous time step
+leaves the loops, and becomes a few large operations. `Streamed` is for long sequences,
+whose history does not fit the cache: it makes one pass over the history. Its layout is
+units-major, in which all products, including those of the weights' gradients, read
+their operands in memory order.
 
-History and dz are in variables, which XLA updates in place. A plain `tf.TensorArray`
-would be filled with zeros and copied at every step of training. Without a gradient,
-neither history nor dz exists.
+The gates of all time steps are the history. It is kept in variables, which XLA updates
+in place, and so is the dz of `Hoisted`. A plain `tf.TensorArray` would be filled with
+zeros and copied at every step of training. Without a gradient, neither exists.
 """
 
 from __future__ import annotations
@@ -79,10 +78,10 @@ class History(NamedTuple):
     """The tensors that the forward loop saves at each time step.
 
     Attributes:
-        starts: the loop's arrays at its beginning: zeros, each an identity of a
-            `tf.TensorArray`.
-        saved: the arrays at the end of the loop, `[T + 1, ...]`; the first time step,
-            for the initial state, stays zero.
+        starts: the arrays of zeros with which the loop begins. Each has passed through
+            `identity()`, an op whose input `keep_in_place` can replace.
+        saved: the arrays at the end of the loop, `[T + 1, ...]`. Entry 0 stands for the
+            initial state and stays zero.
     """
 
     starts: Sequence[Any]
@@ -92,9 +91,9 @@ class History(NamedTuple):
         """Puts the arrays into variables, which XLA updates in place.
 
         When the loop is built, it is unknown whether a gradient will be needed. Without
-        a gradient, XLA drops the arrays. When a gradient is built, this method replaces
-        the arrays' zeros at the beginning by variables. TensorFlow changes its own
-        loops at that moment, too.
+        a gradient, XLA drops the arrays. When a gradient is built, this method makes
+        the finished loop begin with variables instead of zeros. TensorFlow also changes
+        its finished loops when it builds a gradient.
         """
         if self.starts[0].flow.op.inputs[0].op.type == "TensorListFromTensor":
             return  # a second gradient of the same loop

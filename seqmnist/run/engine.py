@@ -139,7 +139,7 @@ def make_engine(
     workers = workers or OneWorker()
     if classifier.config.recurrence == "plain":
         return PlainEngine(classifier, workers, "as asked for")
-    from seqmnist.fast.engine import CannotCompile, CompiledEngine  # TF 2 only
+    from seqmnist.fast.engine import CannotCompile, CompiledEngine
 
     try:
         engine = CompiledEngine(classifier, workers)

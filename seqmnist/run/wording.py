@@ -1,4 +1,4 @@
-"""The lines that a run prints."""
+"""The lines that a run prints on the way; record/log.py has the result line."""
 
 from __future__ import annotations
 

@@ -188,6 +188,26 @@ def test_where_xla_cannot_compile_the_plain_path_takes_over(parse, monkeypatch):
         make_engine(classifier_of(train_rnn, config))
 
 
+@needs_fast_path
+def test_an_optimizer_that_xla_cannot_compile_is_one_line(parse, monkeypatch):
+    """With a batch in parts; in one part the whole update would run plain."""
+
+    def optimizer(learning_rate):
+        def rate():
+            found = tf.numpy_function(lambda r: r, [learning_rate()], tf.float32)
+            return tf.reshape(found, [])
+
+        return tf.train.GradientDescentOptimizer(rate)
+
+    monkeypatch.setattr(fast_engine, "num_cores", lambda: 2)
+    monkeypatch.setattr(train_rnn, "optimizer", optimizer)
+    made, session = make(train_rnn, ["--units", "90", "--batch-size", "90"], parse)
+    batch = Batch(np.zeros([90, 28, 28], np.uint8), np.zeros([90], np.uint8))
+    line = "the optimizer: XLA cannot compile .*PyFunc; use --recurrence plain"
+    with pytest.raises(UserError, match=line):
+        made.update(session, [batch])
+
+
 @pytest.mark.skipif(HAS_FAST_PATH, reason="there is a fast path")
 def test_without_a_fast_path_it_cannot_be_asked_for(parse):
     config = parse(train_rnn, ["--units", "7", "--recurrence", "fast"])
