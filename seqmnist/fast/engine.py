@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 from functools import partial
-from typing import Any, Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class CompiledEngine(PlainEngine):
             "call)"
         )
 
-    def initialize(self, session: Any) -> PlainEngine:
+    def initialize(self, session: tf.Session) -> PlainEngine:
         """Initializes the local variables, and compiles the update.
 
         Returns:
@@ -123,7 +123,7 @@ class CompiledEngine(PlainEngine):
             return plain_engine(self.classifier, self.workers, str(error))
         return self
 
-    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
+    def update(self, session: tf.Session, batches: Sequence[Batch]) -> list[Update]:
         feed = self._feed_updates(batches)
         if self._has_updated:
             values = self.workers.run(session, self._updates, feed)
@@ -136,7 +136,9 @@ class CompiledEngine(PlainEngine):
                 raise UserError(f"the optimizer: {error}; use --recurrence plain")
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
-    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
+    def evaluate(
+        self, session: tf.Session, batch: Batch
+    ) -> tuple[float, int, np.ndarray]:
         if len(batch.labels) != sum(self._evaluation_sizes):
             return super().evaluate(session, batch)
         feed = {
@@ -238,7 +240,7 @@ class CompiledEngine(PlainEngine):
 
     def _compiled_parts(self, sizes):
         """A function per part. XLA compiles one program for all parts of a size."""
-        programs: dict[int, Any] = {}
+        programs: dict[int, Callable] = {}
         parts = []
         step = self.classifier.optimizer.global_step
         for size in sizes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from seqmnist import tf1 as tf
-from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell
+from seqmnist.cells import BasicRNNCell, GRUCell, LSTMCell, RecurrentCell
 from seqmnist.fast.layout import SIGMOID, TANH, Activation, Layout, Tensors
 
 
@@ -35,7 +35,7 @@ class Equations:
     gates_per_kernel: tuple[int, ...]
     num_states = 1
 
-    def __init__(self, cell: Any, layout: Layout) -> None:
+    def __init__(self, cell: RecurrentCell, layout: Layout) -> None:
         self.layout = layout
         self.saved_sizes = [1]
 

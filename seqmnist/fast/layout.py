@@ -9,12 +9,11 @@ blocks: one block per gate, or a single one with all gates side by side along th
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 from seqmnist import tf1 as tf
 
-Tensor = Any
-Tensors = Sequence[Any]
+Tensors = Sequence["tf.Tensor"]
 
 
 class Activation(NamedTuple):
@@ -54,7 +53,7 @@ class Layout:
         self,
         num_units: int,
         batch_size: int,
-        dtype: Any,
+        dtype: tf.DType,
         is_units_major: bool,
         has_blocks: bool,
     ) -> None:
@@ -70,19 +69,19 @@ class Layout:
         shape = [self.batch_size, num_gates * self.num_units]
         return shape[::-1] if self.is_units_major else shape
 
-    def pack(self, units: Tensor) -> Tensor:
+    def pack(self, units: tf.Tensor) -> tf.Tensor:
         """Turns `[B, H]` into the layout."""
         return tf.transpose(units) if self.is_units_major else units
 
-    def unpack(self, units: Tensor) -> Tensor:
+    def unpack(self, units: tf.Tensor) -> tf.Tensor:
         """Turns a tensor of the layout into `[B, H]`."""
         return self.pack(units)
 
-    def pack_sequence(self, sequence: Tensor) -> Tensor:
+    def pack_sequence(self, sequence: tf.Tensor) -> tf.Tensor:
         """Turns `[B, T, N]` into time steps of the layout: `[T, B, N]`, `[T, N, B]`."""
         return tf.transpose(sequence, [1, 2, 0] if self.is_units_major else [1, 0, 2])
 
-    def unpack_sequence(self, sequence: Tensor) -> Tensor:
+    def unpack_sequence(self, sequence: tf.Tensor) -> tf.Tensor:
         """Turns time steps of the layout into `[B, T, N]`."""
         return tf.transpose(sequence, [2, 0, 1] if self.is_units_major else [1, 0, 2])
 
@@ -104,7 +103,7 @@ class Layout:
         """Multiplies each gate with its part of the blocks; returns blocks."""
         return [gate * block for gate, block in zip(self.join(gates), blocks)]
 
-    def activate(self, z: Tensor, activations: Sequence[Activation]) -> Tensors:
+    def activate(self, z: tf.Tensor, activations: Sequence[Activation]) -> Tensors:
         """Computes the activations of a kernel's gates.
 
         Args:

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from seqmnist import tf1 as tf
+from seqmnist.cells import RecurrentCell
 from seqmnist.fast.equations import EQUATIONS
-from seqmnist.fast.layout import Layout, Tensor, Tensors
+from seqmnist.fast.layout import Layout, Tensors
 
 # The most pre-activations that stay in a core's cache with the rest of the history:
 # with 1.2 million and more, the pixel network was measured to be faster `Streamed`.
@@ -55,9 +56,9 @@ class Kernel(NamedTuple):
         bias: `[num_gates * num_units]`.
     """
 
-    of_inputs: Tensor
-    of_units: Tensor
-    bias: Tensor
+    of_inputs: tf.Tensor
+    of_units: tf.Tensor
+    bias: tf.Tensor
 
 
 class Gradients(NamedTuple):
@@ -69,7 +70,7 @@ class Gradients(NamedTuple):
         weights: with respect to the cell's weights, kernels and biases in turn.
     """
 
-    inputs: Tensor
+    inputs: tf.Tensor
     state: Tensors
     weights: Tensors
 
@@ -84,7 +85,7 @@ class History(NamedTuple):
             initial state and stays zero.
     """
 
-    starts: Sequence[Any]
+    starts: Sequence[tf.TensorArray]
     saved: Tensors
 
     def keep_in_place(self) -> None:
@@ -115,14 +116,14 @@ class Recurrence:
         equations: the cell's `Equations`.
     """
 
-    def __init__(self, cell: Any, layout: Layout, time_steps: int) -> None:
+    def __init__(self, cell: RecurrentCell, layout: Layout, time_steps: int) -> None:
         self.layout = layout
         self.equations = EQUATIONS[type(cell)](cell, layout)
         self.time_steps = time_steps
 
     def read(
-        self, kernels: Sequence[Kernel], inputs: Tensor, initial: Tensors | None
-    ) -> tuple[Tensor, Tensors, History]:
+        self, kernels: Sequence[Kernel], inputs: tf.Tensor, initial: Tensors | None
+    ) -> tuple[tf.Tensor, Tensors, History]:
         """Reads the sequences.
 
         Args:
@@ -165,11 +166,11 @@ class Recurrence:
     def gradients(
         self,
         kernels: Sequence[Kernel],
-        inputs: Tensor,
+        inputs: tf.Tensor,
         initial: Tensors | None,
         history: Tensors,
-        d_outputs: Tensor | None,
-        d_state: Sequence[Tensor | None],
+        d_outputs: tf.Tensor | None,
+        d_state: Sequence[tf.Tensor | None],
     ) -> Gradients:
         """Goes backwards in time.
 
@@ -185,7 +186,9 @@ class Recurrence:
         """
         raise NotImplementedError
 
-    def _forward_product(self, kernels: Sequence[Kernel], inputs: Tensor) -> Callable:
+    def _forward_product(
+        self, kernels: Sequence[Kernel], inputs: tf.Tensor
+    ) -> Callable:
         """Makes `product(t, k, h)`, the pre-activations of kernel k at time t."""
         raise NotImplementedError
 
@@ -405,7 +408,7 @@ class Streamed(Recurrence):
 
 
 def make_recurrence(
-    cell: Any, time_steps: int, batch_size: int, dtype: Any
+    cell: RecurrentCell, time_steps: int, batch_size: int, dtype: tf.DType
 ) -> Recurrence:
     """Chooses the kind and the layout of a recurrence by its sizes."""
     size = batch_size * cell.num_units
@@ -422,8 +425,8 @@ def make_recurrence(
 
 
 def recur(
-    cell: Any, weights: Tensors, inputs: Tensor, initial: Tensors | None
-) -> tuple[Tensor, Tensors]:
+    cell: RecurrentCell, weights: Tensors, inputs: tf.Tensor, initial: Tensors | None
+) -> tuple[tf.Tensor, Tensors]:
     """Reads sequences; differentiable with respect to all arguments but the cell.
 
     Args:
@@ -498,7 +501,7 @@ def _array(tensor):
     return _empty(tensor.shape.as_list(), tensor.dtype).unstack(tensor)
 
 
-def scratch(shape: Sequence[int], dtype: Any) -> Any:
+def scratch(shape: Sequence[int], dtype: tf.DType) -> tf.Variable:
     """Makes a variable for a history: local, so that checkpoints leave it out."""
     with tf.init_scope():  # makes the variable outside of functions
         return tf.Variable(

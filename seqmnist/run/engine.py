@@ -9,7 +9,7 @@ workers make the same update with the sum.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 
@@ -74,11 +74,11 @@ class PlainEngine:
         self._update = [loss, correct, step.learning_rate, step.gradient_norm]
         self._train_op = step.train_op
 
-    def initialize(self, session: Any) -> PlainEngine:
+    def initialize(self, session: tf.Session) -> PlainEngine:
         """Prepares the engine's own parts of the graph; returns the engine to use."""
         return self
 
-    def update(self, session: Any, batches: Sequence[Batch]) -> list[Update]:
+    def update(self, session: tf.Session, batches: Sequence[Batch]) -> list[Update]:
         """Does one update per batch.
 
         Args:
@@ -94,7 +94,9 @@ class PlainEngine:
             for batch in batches
         ]
 
-    def evaluate(self, session: Any, batch: Batch) -> tuple[float, int, np.ndarray]:
+    def evaluate(
+        self, session: tf.Session, batch: Batch
+    ) -> tuple[float, int, np.ndarray]:
         """Mean loss of a batch, number of correct examples, and the logits."""
         trace = self.classifier.evaluation
         fetches = [trace.loss, trace.correct_count, trace.logits]
