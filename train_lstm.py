@@ -3,8 +3,7 @@
 Sequence  28 time steps of 28 pixels, from the top row to the bottom one
 Cell      i, j, f, o = split([x, h] W + b, 4), 50 or 128 units
           c' = sigmoid(f + forget_bias) c + sigmoid(i) tanh(j)
-          h' = sigmoid(o) tanh(c')        (Hochreiter and Schmidhuber 1997,
-                                           with Gers' forget gate, 2000)
+          h' = sigmoid(o) tanh(c')   (Hochreiter and Schmidhuber 1997, Gers 2000)
 Readout   dense layer on the output after the last row, softmax cross-entropy
 
     python train_lstm.py --preset best                  128 units, highest accuracy
@@ -25,6 +24,7 @@ from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixe
 from seqmnist.cli.parser import parse
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
+from seqmnist.noise import dropout
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
@@ -64,7 +64,6 @@ PRESETS = {
         "batch_size": 100,
         "learning_rate": 0.005,
         "schedule": "exponential",
-        "decay_rate": 0.9,
         "decay_steps": 10000,
         "steps": 1000,
         "report_every": "100steps",
@@ -111,7 +110,8 @@ def network(images, config, noise):
 
     with tf.name_scope("readout"):
         readout = Readout(config.readout_init, config.readout_bias)
-        logits = readout(cell.last_output(final_state))  # [batch_size, num_classes]
+        state = dropout(cell.last_output(final_state), config.dropout, noise)
+        logits = readout(state)  # [batch_size, num_classes]
         logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
 
     return Outputs(inputs, logits, logits_per_step)
@@ -119,7 +119,7 @@ def network(images, config, noise):
 
 def loss(labels, outputs, config):
     """Computes the loss: float32 scalar, mean over the batch, nats per example."""
-    return mean_cross_entropy(labels, outputs.logits)
+    return mean_cross_entropy(labels, outputs.logits, config.label_smoothing)
 
 
 def optimizer(learning_rate):

@@ -22,6 +22,7 @@ from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixe
 from seqmnist.cli.parser import parse
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
+from seqmnist.noise import dropout
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
@@ -91,7 +92,8 @@ def network(images, config, noise):
 
     with tf.name_scope("readout"):
         readout = Readout(config.readout_init, config.readout_bias)
-        logits = readout(cell.last_output(final_state))  # [batch_size, num_classes]
+        state = dropout(cell.last_output(final_state), config.dropout, noise)
+        logits = readout(state)  # [batch_size, num_classes]
         logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
 
     return Outputs(inputs, logits, logits_per_step)
@@ -99,7 +101,7 @@ def network(images, config, noise):
 
 def loss(labels, outputs, config):
     """Computes the loss: float32 scalar, mean over the batch, nats per example."""
-    return mean_cross_entropy(labels, outputs.logits)
+    return mean_cross_entropy(labels, outputs.logits, config.label_smoothing)
 
 
 def optimizer(learning_rate):

@@ -257,12 +257,16 @@ KERNEL_INITIALIZERS = {
 }
 
 
-def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def mean_cross_entropy(
+    labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
     """Softmax cross-entropy against the labels, averaged over the batch.
 
     Args:
         labels: int32 `[batch_size]`, 0 to `num_classes - 1`.
         logits: float32 `[batch_size, num_classes]`.
+        smoothing: the part of each label that is spread evenly over all classes, 0 to 1
+            (Szegedy et al., arXiv:1512.00567, section 7).
 
     Returns:
         float32 scalar, nats per example.
@@ -270,6 +274,9 @@ def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=labels, logits=logits
     )
+    if smoothing:
+        of_classes = -tf.nn.log_softmax(logits)
+        losses = (1 - smoothing) * losses + smoothing * tf.reduce_mean(of_classes, 1)
     return tf.reduce_mean(losses)
 
 

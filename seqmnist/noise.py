@@ -55,25 +55,30 @@ class Noise:
         numbers = tf.cast(_shift_right(bits, 8), tf.float32) * 2.0**-24
         return tf.reshape(numbers, [-1, *shape])
 
-    def dropout(
-        self, values: tf.Tensor, rate: float, name: str = "dropout"
-    ) -> tf.Tensor:
-        """Sets values to zero at random, and scales the others by 1 / (1 - rate).
 
-        Source: Srivastava et al., "Dropout: a simple way to prevent neural networks
-        from overfitting", JMLR 15, 2014; scaled in training, as in TF1.
+def dropout(
+    values: tf.Tensor, rate: float, noise: Noise | None, name: str = "dropout"
+) -> tf.Tensor:
+    """Sets values to zero at random in training; scales the others by 1 / (1 - rate).
 
-        Args:
-            values: float32 `[num_images, ...]`; all axes but the first are static.
-            rate: the fraction that is set to zero, in [0, 1).
-            name: as for `uniform`.
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
+    overfitting", JMLR 15, 2014; scaled in training, as in TF1.
 
-        Returns:
-            float32 in the shape of the values.
-        """
-        random = self.uniform(values, values.shape.as_list()[1:], name)
-        kept = tf.cast(random >= rate, values.dtype)
-        return values * kept / (1 - rate)
+    Args:
+        values: float32 `[num_images, ...]`; all axes but the first are static.
+        rate: the fraction that is set to zero, in [0, 1).
+        noise: the `Noise` in training, `None` in evaluation.
+        name: as for `Noise.uniform`.
+
+    Returns:
+        float32 in the shape of the values; the values themselves in evaluation, and at
+        rate 0.
+    """
+    if noise is None or not rate:
+        return values
+    random = noise.uniform(values, values.shape.as_list()[1:], name)
+    kept = tf.cast(random >= rate, values.dtype)
+    return values * kept / (1 - rate)
 
 
 def threefry(

@@ -136,6 +136,19 @@ def test_loss_is_the_mean_negative_log_probability():
     assert run(lambda: mean_cross_entropy(labels, logits)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_smoothed_labels_are_those_of_tf1(smoothing):
+    logits = np.float32([[2, -1, 0], [0, 0, 3], [1, 1, 1]])
+    labels = np.int32([0, 1, 2])
+    expected = run(
+        lambda: tf.losses.softmax_cross_entropy(
+            np.eye(3)[labels], logits, label_smoothing=smoothing
+        )
+    )
+    found = run(lambda: mean_cross_entropy(labels, logits, smoothing))
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_tie_is_not_counted_as_a_hit():
     logits = np.float32([[2, -1, 0], [0, 0, 3], [1, 1, 1], [1, 1, 1]])
     labels = np.int32([0, 1, 2, 0])

@@ -28,8 +28,8 @@ OPTIONS = [
 NUM_STEPS = 30
 
 RECURRENCE = "outputs, final_state = dynamic_rnn(cell, inputs, dtype=tf.float32)"
-LOGITS = "readout(cell.last_output(final_state))"
-LOSS = "return mean_cross_entropy(labels, outputs.logits)"
+LOGITS = "readout(state)"
+LOSS = "return mean_cross_entropy(labels, outputs.logits, config.label_smoothing)"
 ADAM = "return tf.train.AdamOptimizer(learning_rate)"
 
 TWO_DIRECTIONS = f"""
@@ -122,15 +122,7 @@ EDITS = {
             'cell = MinimalGatedUnit(config.units, "minimal_gated_unit")',
         ),
     ],
-    "dropout": [
-        (LOGITS, "readout(dropped(cell.last_output(final_state), noise))"),
-        (
-            "def network(",
-            "def dropped(states, noise):\n"
-            "    return noise.dropout(states, 0.5) if noise else states\n"
-            "\n\ndef network(",
-        ),
-    ],
+    "dropout": [(LOGITS, "readout(dropout(state, 0.5, noise))")],
     "another optimizer": [
         (ADAM, "return tf.train.MomentumOptimizer(learning_rate, 0.9)")
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmnist import tf1 as tf
-from seqmnist.noise import Noise, threefry
+from seqmnist.noise import Noise, dropout, threefry
 
 
 def uniform(seed=1, step=2, first=0, size=6, name="dropout", is_compiled=False):
@@ -70,7 +70,9 @@ def test_compiled_steps_draw_what_plain_ones_draw():
 def test_dropout_drops_the_rate_and_keeps_the_mean():
     with tf.Graph().as_default(), tf.Session() as session:
         noise = Noise(0, tf.constant(0, tf.int64))
-        values = session.run(noise.dropout(tf.ones([100, 50]), 0.3))
+        values = session.run(dropout(tf.ones([100, 50]), 0.3, noise))
     assert set(np.unique(values)) == {0, np.float32(1 / 0.7)}
+    assert dropout(values, 0.3, None) is values
+    assert dropout(values, 0.0, noise) is values
     # 5,000 draws: 4 standard deviations.
     assert np.mean(values == 0) == pytest.approx(0.3, abs=0.026)

@@ -210,6 +210,23 @@ OPTIONS: dict[str, list[Option]] = {
             metavar="BIAS",
         ),
         Option(
+            "dropout",
+            "part of the readout's inputs that training drops, 0 or more, below 1",
+            default=0.0,
+            type=number(minimum=0, below=1),
+            metavar="X",
+            is_number=True,
+        ),
+        Option(
+            "label_smoothing",
+            "part of each label that the loss spreads evenly over all classes, in "
+            "training and evaluation, 0 to 1",
+            default=0.0,
+            type=number(minimum=0, maximum=1),
+            metavar="X",
+            is_number=True,
+        ),
+        Option(
             "init_checkpoint",
             "start from the weights of this TensorFlow checkpoint, such as one that a "
             "TF1 notebook wrote",

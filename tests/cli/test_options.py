@@ -265,6 +265,8 @@ GRAPH_OPTIONS = {
     "cell_name": ["--cell-name", "other"],
     "readout_init": ["--readout-init", "normal"],
     "readout_bias": ["--readout-bias", "0.5"],
+    "dropout": ["--dropout", "0.5"],
+    "label_smoothing": ["--label-smoothing", "0.1"],
     "learning_rate": ["--learning-rate", "0.01"],
     "schedule": ["--schedule", "cosine", "--decay-steps", "5"],
     "decay_rate": [*EXPONENTIAL, "100", "--decay-rate", "0.5"],
