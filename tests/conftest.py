@@ -75,7 +75,7 @@ def small(small_data, tmp_path):
 
 
 def small_arguments(small_data, tmp_path):
-    """The same for a folder that a test has not of its own."""
+    """The arguments of `small`, for fixtures that several tests share."""
     return [
         *("--data-dir", str(small_data), "--validation-size", "20"),
         *("--log-dir", str(tmp_path / "logs")),

@@ -82,11 +82,11 @@ class CompiledEngine(PlainEngine):
         self._first = share.start
         self._part_sizes = _part_sizes(share.stop - share.start, config.units)
         self._evaluation_sizes = _part_sizes(config.evaluation_batch_size, config.units)
-        self._has_updated = self._has_evaluated = False
+        self._already_compiled: set[str] = set()
         sizes = self._part_sizes, self._evaluation_sizes
         shapes = [weight.shape.as_list() for weight in classifier.optimizer.weights]
         self._cache = CompileCache(f"{sizes} {shapes} {self.max_updates}")
-        with self._compiling():
+        with self._compiling("check"):
             _check_compiler()
         self._slow: set[str] = set()
         try:
@@ -117,7 +117,7 @@ class CompiledEngine(PlainEngine):
         """
         session.run(self._initializer)
         try:
-            with self._compiling():
+            with self._compiling("trial"):
                 session.run(self._trial, self._feed_updates([]))
         except CannotCompile as error:
             return plain_engine(self.classifier, self.workers, str(error))
@@ -125,15 +125,11 @@ class CompiledEngine(PlainEngine):
 
     def update(self, session: tf.Session, batches: Sequence[Batch]) -> list[Update]:
         feed = self._feed_updates(batches)
-        if self._has_updated:
-            values = self.workers.run(session, self._updates, feed)
-        else:
-            self._has_updated = True
-            try:
-                with self._compiling():
-                    values = self.workers.run(session, self._updates, feed)
-            except CannotCompile as error:
-                raise UserError(f"the optimizer: {error}; use --recurrence plain")
+        try:
+            with self._compiling("update"):
+                values = self.workers.run(session, self._updates, feed)
+        except CannotCompile as error:
+            raise UserError(f"the optimizer: {error}; use --recurrence plain")
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
 
     def evaluate(
@@ -145,11 +141,8 @@ class CompiledEngine(PlainEngine):
             self._evaluation_images: batch.images,
             self._evaluation_labels: batch.labels,
         }
-        if self._has_evaluated:
-            return tuple(session.run(self._evaluation, feed))
-        self._has_evaluated = True
         try:
-            with self._compiling():
+            with self._compiling("evaluation"):
                 return tuple(session.run(self._evaluation, feed))
         except CannotCompile as error:
             print(f"evaluation runs plain: {error}", file=sys.stderr)
@@ -157,8 +150,15 @@ class CompiledEngine(PlainEngine):
             return super().evaluate(session, batch)
 
     @contextlib.contextmanager
-    def _compiling(self):
-        """Raises `CannotCompile` when XLA refuses an operation within the block."""
+    def _compiling(self, part):
+        """Raises `CannotCompile` when XLA refuses an operation within the block.
+
+        XLA compiles a part in its first block; later blocks with its name do nothing.
+        """
+        if part in self._already_compiled:
+            yield
+            return
+        self._already_compiled.add(part)
         try:
             with tf.stderr_held_back(lambda line: not COMPILER_WARNINGS.search(line)):
                 with self._cache.filled():
