@@ -24,7 +24,7 @@ from seqmnist.classifier import Outputs, Readout, mean_cross_entropy, scale_pixe
 from seqmnist.cli.parser import parse
 from seqmnist.data import mnist
 from seqmnist.errors import one_line_errors
-from seqmnist.noise import dropout
+from seqmnist.noise import candidate_mask, dropout
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import VIEWS, as_sequences
@@ -91,6 +91,7 @@ def network(images, config, noise):
         # inputs       [batch_size, time_steps, input_size]
 
     with tf.name_scope("cell"):
+        rate = config.recurrent_dropout
         cells = [
             LSTMCell(
                 config.units,
@@ -99,8 +100,9 @@ def network(images, config, noise):
                 recurrent_init=config.recurrent_init,
                 bias_init=config.bias_init,
                 time_steps=view.time_steps,
+                candidate_mask=candidate_mask(images, config.units, rate, noise, layer),
             )
-            for _ in range(config.layers)
+            for layer in range(config.layers)
         ]
         cell = stack(cells)
         # As in TF1; in compiled steps, the faster seqmnist/fast/recurrence.py.

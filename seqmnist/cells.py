@@ -38,10 +38,14 @@ class RecurrentCell:
         bias_init: initial values of the gates' biases: "default" as in TF1, "chrono" or
             "uniform".
         time_steps: length of the sequences; "chrono" needs it.
+        candidate_mask: factors for the candidate, the tanh of the equations: float
+            `[batch_size, num_units]`, the same at all time steps; a constant to
+            gradients. `None` for none. See `candidate_mask` in noise.py.
 
     Raises:
         TypeError: the name is not a string. TF1's cells take an `activation` in this
             position; these cells do not.
+        ValueError: the mask does not have two axes.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class RecurrentCell:
         recurrent_init="glorot",
         bias_init="default",
         time_steps=None,
+        candidate_mask=None,
     ):
         if not isinstance(name, str):
             raise TypeError(
@@ -62,6 +67,9 @@ class RecurrentCell:
         self.recurrent_init = recurrent_init
         self.bias_init = bias_init
         self.time_steps = time_steps
+        self.candidate_mask = candidate_mask
+        if candidate_mask is not None:
+            tf.TensorShape(candidate_mask.shape).assert_has_rank(2)
         self._built = None  # (graph, scope) of the variables, once they are made
 
     @property
@@ -173,6 +181,11 @@ class RecurrentCell:
         """See `weights`."""
         raise NotImplementedError
 
+    def _masked(self, candidate):
+        """The candidate times the mask, if there is one."""
+        mask = self.candidate_mask
+        return candidate if mask is None else candidate * tf.stop_gradient(mask)
+
     def _kernel_and_bias(
         self, input_size, dtype, num_gates, prefix="", bias_initializer=None
     ):
@@ -216,12 +229,18 @@ class BasicRNNCell(RecurrentCell):
     Source: Elman, "Finding structure in time", Cognitive Science 14, 1990.
     """
 
-    def __init__(self, num_units, name="basic_rnn_cell", recurrent_init="glorot"):
-        super().__init__(num_units, name, recurrent_init)
+    def __init__(
+        self,
+        num_units,
+        name="basic_rnn_cell",
+        recurrent_init="glorot",
+        candidate_mask=None,
+    ):
+        super().__init__(num_units, name, recurrent_init, candidate_mask=candidate_mask)
 
     def call(self, inputs, state):
         ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
-        output = tf.tanh(_affine([inputs, state], kernel, bias))
+        output = self._masked(tf.tanh(_affine([inputs, state], kernel, bias)))
         return output, output
 
     def _weights(self, input_size, dtype):
@@ -254,8 +273,11 @@ class LSTMCell(RecurrentCell):
         recurrent_init="glorot",
         bias_init="default",
         time_steps=None,
+        candidate_mask=None,
     ):
-        super().__init__(num_units, name, recurrent_init, bias_init, time_steps)
+        super().__init__(
+            num_units, name, recurrent_init, bias_init, time_steps, candidate_mask
+        )
         self.forget_bias = forget_bias
 
     @property
@@ -276,7 +298,8 @@ class LSTMCell(RecurrentCell):
         c, h = state
         ((kernel, bias),) = self._weights(_size(inputs), inputs.dtype)
         i, j, f, o = tf.split(_affine([inputs, h], kernel, bias), 4, axis=1)
-        c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * tf.tanh(j)
+        candidate = self._masked(tf.tanh(j))
+        c = tf.sigmoid(f + self.forget_bias) * c + tf.sigmoid(i) * candidate
         h = tf.sigmoid(o) * tf.tanh(c)
         return h, LSTMState(c, h)
 
@@ -322,14 +345,17 @@ class GRUCell(RecurrentCell):
         recurrent_init="glorot",
         bias_init="default",
         time_steps=None,
+        candidate_mask=None,
     ):
-        super().__init__(num_units, name, recurrent_init, bias_init, time_steps)
+        super().__init__(
+            num_units, name, recurrent_init, bias_init, time_steps, candidate_mask
+        )
 
     def call(self, inputs, state):
         of_gates, of_candidate = self._weights(_size(inputs), inputs.dtype)
         gates = tf.sigmoid(_affine([inputs, state], *of_gates))
         r, u = tf.split(gates, 2, axis=1)
-        candidate = tf.tanh(_affine([inputs, r * state], *of_candidate))
+        candidate = self._masked(tf.tanh(_affine([inputs, r * state], *of_candidate)))
         output = u * state + (1 - u) * candidate
         return output, output
 

@@ -76,9 +76,44 @@ def dropout(
     """
     if noise is None or not rate:
         return values
-    random = noise.uniform(values, values.shape.as_list()[1:], name)
-    kept = tf.cast(random >= rate, values.dtype)
-    return values * kept / (1 - rate)
+    return values * _mask(values, values.shape.as_list()[1:], rate, noise, name)
+
+
+def candidate_mask(
+    images: tf.Tensor,
+    num_units: int,
+    rate: float,
+    noise: Noise | None,
+    layer: int = 0,
+) -> tf.Tensor | None:
+    """The mask with which a cell of cells.py drops parts of its candidate.
+
+    The memory itself is never dropped, and the same units at all time steps.
+
+    Sources: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss",
+    arXiv:1603.05118; one mask per sequence as in Gal and Ghahramani, "A theoretically
+    grounded application of dropout in recurrent neural networks", arXiv:1512.05287.
+
+    Args:
+        images: a tensor `[num_images, ...]`, which gives the number of images.
+        num_units: units of the cell.
+        rate: the fraction that is dropped, in [0, 1).
+        noise: the `Noise` in training, `None` in evaluation.
+        layer: the cell's place in a stack; each has a mask of its own.
+
+    Returns:
+        float32 `[num_images, num_units]`, each value 0 or 1 / (1 - rate); `None` in
+        evaluation, and at rate 0.
+    """
+    if noise is None or not rate:
+        return None
+    return _mask(images, [num_units], rate, noise, f"candidate_{layer}")
+
+
+def _mask(like, shape, rate, noise, name):
+    """Factors of dropout, `[num_images, *shape]`."""
+    kept = tf.cast(noise.uniform(like, shape, name) >= rate, tf.float32)
+    return kept / (1 - rate)
 
 
 def threefry(

@@ -40,27 +40,27 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def basic_rnn_step(weights, x, h):
+def basic_rnn_step(weights, x, h, mask=1):
     kernel, bias = weights
-    h = np.tanh(np.hstack([x, h]) @ kernel + bias)
+    h = mask * np.tanh(np.hstack([x, h]) @ kernel + bias)
     return h, h
 
 
-def lstm_step(weights, x, state, forget_bias=1.0):
+def lstm_step(weights, x, state, mask=1, forget_bias=1.0):
     kernel, bias = weights
     c, h = state if isinstance(state, tuple) else (state, state)
     gates = np.hstack([x, h]) @ kernel + bias
     i, j, f, o = (gates[:, n * NUM_UNITS : (n + 1) * NUM_UNITS] for n in range(4))
-    c = sigmoid(f + forget_bias) * c + sigmoid(i) * np.tanh(j)
+    c = sigmoid(f + forget_bias) * c + sigmoid(i) * mask * np.tanh(j)
     h = sigmoid(o) * np.tanh(c)
     return h, (c, h)
 
 
-def gru_step(weights, x, h):
+def gru_step(weights, x, h, mask=1):
     gates_kernel, gates_bias, candidate_kernel, candidate_bias = weights
     gates = sigmoid(np.hstack([x, h]) @ gates_kernel + gates_bias)
     r, u = gates[:, :NUM_UNITS], gates[:, NUM_UNITS:]
-    c = np.tanh(np.hstack([x, r * h]) @ candidate_kernel + candidate_bias)
+    c = mask * np.tanh(np.hstack([x, r * h]) @ candidate_kernel + candidate_bias)
     h = u * h + (1 - u) * c
     return h, h
 
@@ -246,16 +246,18 @@ def test_a_stack_is_tf1s_multi_rnn_cell():
 
 
 @CELLS
-def test_dynamic_rnn_matches_numpy_in_float64(cell_class):
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_dynamic_rnn_matches_numpy_in_float64(cell_class, is_masked):
     weights, inputs = random_weights(cell_class), random_inputs()
+    mask = np.random.RandomState(7).randn(BATCH_SIZE, NUM_UNITS) if is_masked else None
     state = np.zeros([BATCH_SIZE, NUM_UNITS])
     expected = []
     for t in range(TIME_STEPS):
-        output, state = NUMPY_STEP[cell_class](weights, inputs[:, t], state)
+        factor = mask if is_masked else 1
+        output, state = NUMPY_STEP[cell_class](weights, inputs[:, t], state, factor)
         expected.append(output)
-    outputs, final_state = run_dynamic_rnn(
-        cell_class(NUM_UNITS), weights, inputs, tf.float64
-    )
+    cell = cell_class(NUM_UNITS, candidate_mask=mask)
+    outputs, final_state = run_dynamic_rnn(cell, weights, inputs, tf.float64)
     np.testing.assert_allclose(outputs, np.stack(expected, 1), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(final_state, state, rtol=1e-12, atol=1e-14)
 

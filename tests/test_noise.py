@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmnist import tf1 as tf
-from seqmnist.noise import Noise, dropout, threefry
+from seqmnist.noise import Noise, candidate_mask, dropout, threefry
 
 
 def uniform(seed=1, step=2, first=0, size=6, name="dropout", is_compiled=False):
@@ -76,3 +76,18 @@ def test_dropout_drops_the_rate_and_keeps_the_mean():
     assert dropout(values, 0.0, noise) is values
     # 5,000 draws: 4 standard deviations.
     assert np.mean(values == 0) == pytest.approx(0.3, abs=0.026)
+
+
+def test_each_image_and_each_layer_has_a_candidate_mask_of_its_own():
+    images = np.zeros([100, 28, 28], np.uint8)
+    with tf.Graph().as_default(), tf.Session() as session:
+        noise = Noise(0, tf.constant(0, tf.int64))
+        masks = [candidate_mask(images, 50, 0.3, noise, layer) for layer in (0, 1)]
+        first, second = session.run(masks)
+    assert first.shape == (100, 50)
+    assert set(np.unique(first)) == {0, np.float32(1 / 0.7)}
+    assert np.mean(first == 0) == pytest.approx(0.3, abs=0.026)
+    assert len(np.unique(first, axis=0)) == 100
+    assert np.mean(first == second) == pytest.approx(0.3**2 + 0.7**2, abs=0.03)
+    assert candidate_mask(images, 50, 0.3, None) is None
+    assert candidate_mask(images, 50, 0.0, noise) is None

@@ -218,6 +218,15 @@ OPTIONS: dict[str, list[Option]] = {
             is_number=True,
         ),
         Option(
+            "recurrent_dropout",
+            "part of the cells' candidates that training drops, the same part at all "
+            "time steps of an image, 0 or more, below 1",
+            default=0.0,
+            type=number(minimum=0, below=1),
+            metavar="X",
+            is_number=True,
+        ),
+        Option(
             "label_smoothing",
             "part of each label that the loss spreads evenly over all classes, in "
             "training and evaluation, 0 to 1",

@@ -2,7 +2,8 @@
 
 Let z be the pre-activations of one time step. Every cell's gradient has the form
 `dz = d · q`: gradients d from later time steps, times coefficients q that depend only
-on the forward pass. Only d has to be computed step by step.
+on the forward pass. Only d has to be computed step by step. m is the cell's candidate
+mask, one where it has none.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ class Equations:
     def __init__(self, cell: RecurrentCell, layout: Layout) -> None:
         self.layout = layout
         self.saved_sizes = [1]
+        mask = cell.candidate_mask
+        self._mask = None if mask is None else layout.pack(tf.stop_gradient(mask))
+
+    def _masked(self, values: tf.Tensor) -> tf.Tensor:
+        """The values times the mask, if there is one."""
+        return values if self._mask is None else values * self._mask
 
     def forward(self, product: Callable, state: Tensors) -> tuple[Tensors, Tensors]:
         """Computes one time step.
@@ -86,19 +93,19 @@ class Equations:
 
 
 class BasicRNNEquations(Equations):
-    """h' = tanh(z); dz = dh' · (1 - h'²)."""
+    """h' = m · c with c = tanh(z); dz = dh' · m (1 - c²)."""
 
     gates_per_kernel = (1,)
 
     def forward(self, product, state):
-        h = tf.tanh(product(0, state[0]))
-        return [h], [h]
+        c = tf.tanh(product(0, state[0]))
+        return self.state([c]), [c]
 
     def state(self, saved):
-        return saved
+        return [self._masked(saved[0])]
 
     def coefficients(self, saved, before):
-        return [[1 - saved[0] * saved[0]]]
+        return [[self._masked(1 - saved[0] * saved[0])]]
 
     def backward(self, product, coefficients, d_state):
         dz = self.layout.multiply(d_state, coefficients[0])
@@ -109,7 +116,7 @@ class LSTMEquations(Equations):
     """The gates i, j, f, o and the memory c as in `LSTMCell`.
 
     dc' += dh' · o (1 - tanh²(c'))
-    dz = [dc', dc', dc', dh'] · [j i(1-i), i(1-j²), c f(1-f), tanh(c') o(1-o)]
+    dz = [dc', dc', dc', dh'] · [m j i(1-i), m i(1-j²), c f(1-f), tanh(c') o(1-o)]
     dc = dc' · f
     """
 
@@ -130,7 +137,7 @@ class LSTMEquations(Equations):
         c, h = state
         blocks = self.layout.activate(product(0, h), self.activations)
         i, j, f, o = self.layout.split(blocks, 4)
-        c = f * c + i * j
+        c = f * c + i * self._masked(j)
         return [c, o * tf.tanh(c)], [*blocks, c]
 
     def state(self, saved):
@@ -142,8 +149,8 @@ class LSTMEquations(Equations):
         i, j, f, o = self.layout.split(blocks, 4)
         tanh_c = tf.tanh(c)
         of_gates = [
-            j * i * (1 - i),
-            i * (1 - j * j),
+            self._masked(j) * i * (1 - i),
+            self._masked(i) * (1 - j * j),
             before[0] * f * (1 - f),
             tanh_c * o * (1 - o),
         ]
@@ -160,9 +167,9 @@ class LSTMEquations(Equations):
 class GRUEquations(Equations):
     """The gates r, u and the candidate c as in `GRUCell`.
 
-    dz_c = dh' · (1 - u) (1 - c²)
+    dz_c = dh' · (1 - u) m (1 - c²)
     d(r·h) = dz_c W_cᵀ
-    dz_ru = [d(r·h), dh'] · [h r(1-r), (h - c) u(1-u)]
+    dz_ru = [d(r·h), dh'] · [h r(1-r), (h - m c) u(1-u)]
     dh = dh' · u + d(r·h) · r + dz_ru W_gᵀ
     """
 
@@ -178,7 +185,8 @@ class GRUEquations(Equations):
         blocks = self.layout.activate(product(0, h), self.activations)
         r, u = self.layout.split(blocks, 2)
         c = tf.tanh(product(1, r * h))
-        h = c + u * (h - c)
+        masked = self._masked(c)
+        h = masked + u * (h - masked)
         return [h], [*blocks, c, h]
 
     def state(self, saved):
@@ -192,8 +200,9 @@ class GRUEquations(Equations):
         *blocks, c, _ = saved
         r, u = self.layout.split(blocks, 2)
         h = before[0]
-        of_gates = [h * r * (1 - r), (h - c) * u * (1 - u)]
-        return [[(1 - u) * (1 - c * c)], self.layout.join(of_gates), r, u]
+        of_gates = [h * r * (1 - r), (h - self._masked(c)) * u * (1 - u)]
+        of_candidate = self._masked(1 - u) * (1 - c * c)
+        return [[of_candidate], self.layout.join(of_gates), r, u]
 
     def backward(self, product, coefficients, d_state):
         of_candidate, of_gates, r, u = coefficients

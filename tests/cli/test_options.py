@@ -266,6 +266,7 @@ GRAPH_OPTIONS = {
     "readout_init": ["--readout-init", "normal"],
     "readout_bias": ["--readout-bias", "0.5"],
     "dropout": ["--dropout", "0.5"],
+    "recurrent_dropout": ["--recurrent-dropout", "0.5"],
     "label_smoothing": ["--label-smoothing", "0.1"],
     "learning_rate": ["--learning-rate", "0.01"],
     "schedule": ["--schedule", "cosine", "--decay-steps", "5"],

@@ -13,12 +13,21 @@ if tf.VERSION.startswith("1."):
 
 from seqmnist.fast import recurrence
 
+# name -> makes the cell of a number of units, for a batch of this size
 CELLS = {
-    "rnn": lambda units: BasicRNNCell(units),
-    "lstm": lambda units: LSTMCell(units, forget_bias=0.7),
-    "gru": lambda units: GRUCell(units),
-    "2 rnn": lambda units: StackedCell([BasicRNNCell(units) for _ in range(2)]),
-    "lstm, gru": lambda units: StackedCell([LSTMCell(units + 1), GRUCell(units)]),
+    "rnn": lambda units, batch: BasicRNNCell(units),
+    "lstm": lambda units, batch: LSTMCell(units, forget_bias=0.7),
+    "gru": lambda units, batch: GRUCell(units),
+    "2 rnn": lambda units, batch: StackedCell([BasicRNNCell(units) for _ in range(2)]),
+    "masked lstm, gru": lambda units, batch: StackedCell(
+        [
+            LSTMCell(units + 1, candidate_mask=random(batch, units + 1)),
+            GRUCell(units, candidate_mask=random(batch, units)),
+        ]
+    ),
+    "masked rnn": lambda units, batch: BasicRNNCell(
+        units, candidate_mask=random(batch, units)
+    ),
 }
 # kind -> MAX_HOISTED, MIN_BLOCK
 KINDS = {
@@ -76,11 +85,13 @@ class Network:
         shape = [batch_size, time_steps, input_size]
         inputs = tf.constant(random(*shape))
         make, loss = CELLS[cell], LOSSES[loss]
-        sizes = tf.nest.flatten(make(units).state_size) if has_initial else []
+        sizes = (
+            tf.nest.flatten(make(units, batch_size).state_size) if has_initial else []
+        )
         initial = [tf.constant(random(batch_size, size) / 2) for size in sizes]
 
         def losses(inputs, *initial):
-            cell = make(units)
+            cell = make(units, batch_size)
             if time_major:
                 inputs = tf.transpose(inputs, [1, 0, 2])
             state = None

@@ -56,7 +56,7 @@ EVERYTHING = [
     *("--input-scale", "standard", "--recurrent-init", "orthogonal"),
     *("--max-grad-norm", "0.5", "--warmup-steps", "5", "--ema-decay", "0.8"),
     *("--layers", "2", "--weight-decay", "3"),
-    *("--dropout", "0.3", "--label-smoothing", "0.1"),
+    *("--dropout", "0.3", "--recurrent-dropout", "0.2", "--label-smoothing", "0.1"),
 ]
 # Of each of the scripts.
 CASES = [

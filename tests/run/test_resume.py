@@ -117,7 +117,8 @@ def test_a_run_with_all_that_may_be_added_is_resumed_too(
     argv = [
         *argv,
         *("--max-shift", "2", "--max-slant", "0.3", "--permute", "--layers", "2"),
-        *("--schedule", "cosine", "--dropout", "0.2", "--label-smoothing", "0.1"),
+        *("--schedule", "cosine", "--label-smoothing", "0.1"),
+        *("--dropout", "0.2", "--recurrent-dropout", "0.2"),
         *("--warmup-steps", "9", "--max-grad-norm", "0.3", "--ema-decay", "0.9"),
     ]
     expected = untouched("train_lstm", argv, tmp_path)
