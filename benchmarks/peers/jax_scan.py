@@ -1,9 +1,14 @@
 """JAX: lax.scan over the time steps, one jitted function per update, Adam by hand."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 
-NAME = "JAX"
+NAME = "JAX, best unroll"
+
+# The time steps per iteration of lax.scan that are tried; the fastest one is measured.
+UNROLLS = (1, 2, 4, 8)
 
 
 def rnn_step(parameters, h, x):
@@ -35,9 +40,15 @@ STEPS = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_step}
 
 
 class Peer:
-    """Trains on the task's batches in turn."""
+    """Trains on the task's batches in turn.
+
+    The first update is done without unrolling. The first turn, which is a warm-up,
+    chooses what is fastest.
+    """
 
     def __init__(self, task):
+        self.task = task
+        self.turns = 0
         kernel, bias = task.gates()
         groups = {"gru": [[0, 1], [2]]}.get(task.cell, [list(range(len(kernel)))])
         join = jnp.concatenate
@@ -51,13 +62,29 @@ class Peer:
         moments = [jax.tree.map(jnp.zeros_like, self.parameters) for _ in range(2)]
         self.slots = (jnp.zeros(()), *moments)
         self.batches = task.batches
-        self.update = jax.jit(
-            self._make_update(task.cell, task.num_units, task.learning_rate),
-            donate_argnums=(0, 1),
+        self.update = self._compile(UNROLLS[0])
+
+    def _compile(self, unroll):
+        """Makes the update; JAX compiles it when it is called."""
+        task = self.task
+        update = self._make_update(
+            task.cell, task.num_units, task.learning_rate, unroll
         )
+        return jax.jit(update, donate_argnums=(0, 1))
+
+    def _choose_update(self):
+        """Takes the fastest of `UNROLLS`, each compiled and then timed."""
+        seconds = {}
+        for unroll in UNROLLS:
+            self.update = self._compile(unroll)
+            self._train(1)
+            started = time.perf_counter()
+            self._train(2)
+            seconds[self.update] = time.perf_counter() - started
+        self.update = min(seconds, key=seconds.get)
 
     @staticmethod
-    def _make_update(cell, num_units, learning_rate, beta1=0.9, beta2=0.999):
+    def _make_update(cell, num_units, learning_rate, unroll, beta1=0.9, beta2=0.999):
         def compute_loss(parameters, inputs, labels):
             zeros = jnp.zeros([len(inputs), num_units])
 
@@ -65,7 +92,8 @@ class Peer:
                 return STEPS[cell](parameters, state, x), None
 
             start = (zeros, zeros) if cell == "lstm" else zeros
-            state, _ = jax.lax.scan(body, start, jnp.swapaxes(inputs, 0, 1))
+            steps = jnp.swapaxes(inputs, 0, 1)
+            state, _ = jax.lax.scan(body, start, steps, unroll=unroll)
             h = state[1] if cell == "lstm" else state
             kernel, bias = parameters["readout"]
             log_probabilities = jax.nn.log_softmax(h @ kernel + bias)
@@ -90,6 +118,13 @@ class Peer:
 
     def train(self, num_steps):
         """Does `num_steps` updates; returns the first one's loss."""
+        self.turns += 1
+        if self.turns == 2:
+            self._choose_update()
+        return self._train(num_steps)
+
+    def _train(self, num_steps):
+        """See `train`."""
         for step in range(num_steps):
             inputs, labels = self.batches[step % len(self.batches)]
             self.parameters, self.slots, loss = self.update(
