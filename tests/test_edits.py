@@ -233,6 +233,7 @@ def test_the_gradients_of_an_edit_are_those_of_the_plain_path(edit, parse, small
         assert difference <= 1e-5 * np.abs(expected).max() + 1.2e-7, name
 
 
+@SLOW
 def test_dropout_acts_in_training_and_not_in_evaluation(parse, small_data):
     runs = [
         Run(script, "auto", parse, small_data)

@@ -192,6 +192,7 @@ def test_tf1_shadows_no_name_of_tensorflow():
             assert getattr(tf, name) is getattr(tensorflow, name), name
 
 
+@SLOW
 def test_other_warnings_of_tensorflow_are_kept():
     code = (
         "import warnings; warnings.simplefilter('ignore')\n"
@@ -228,6 +229,7 @@ def test_ctrl_c_while_tensorflow_loads_is_quiet(small, tmp_path):
     assert (out.splitlines()[-1], err) == ("True", "\ninterrupted\n")
 
 
+@SLOW
 def test_a_closed_pipe_is_no_traceback(small):
     script = PROJECT_DIR / "train_rnn.py"
     words = [sys.executable, str(script), *small, "--report-every", "1"]

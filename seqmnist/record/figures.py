@@ -157,7 +157,7 @@ def _draw_curves(figure: Figure, folder: Path) -> None:
         if rows:
             axes.legend()
     figure.suptitle(f"{folder.parent.name} {folder.name}")
-    figure.tight_layout()
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.12, top=0.9, wspace=0.18)
 
 
 def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Figure:

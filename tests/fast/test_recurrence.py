@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripts import SLOW
+from scripts import slow_after
 
 from seqmnist import rnn
 from seqmnist import tf1 as tf
@@ -133,13 +133,18 @@ def network(request, monkeypatch):
 
 @pytest.mark.parametrize(
     "cell, sizes, loss, has_initial",
-    [
-        *[(cell, SIZES[0], "outputs and state", True) for cell in CELLS],
-        ("lstm", SIZES[0], "last output", False),
-        pytest.param("gru", SIZES[1], "last output", False, marks=SLOW),
-        pytest.param("lstm", SIZES[2], "all outputs", False, marks=SLOW),
-        pytest.param("gru", SIZES[3], "some outputs", True, marks=SLOW),
-    ],
+    slow_after(
+        3,
+        [
+            ("masked rnn", SIZES[0], "outputs and state", True),
+            ("masked lstm, gru", SIZES[0], "outputs and state", True),
+            ("lstm", SIZES[0], "last output", False),
+            *[(cell, SIZES[0], "outputs and state", True) for cell in CELLS],
+            ("gru", SIZES[1], "last output", False),
+            ("lstm", SIZES[2], "all outputs", False),
+            ("gru", SIZES[3], "some outputs", True),
+        ],
+    ),
 )
 def test_outputs_and_gradients_are_those_of_the_plain_path(
     cell, sizes, loss, has_initial, network
@@ -174,6 +179,9 @@ def test_gradients_agree_with_central_differences(cell, network):
         np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "network", slow_after(1, ["streamed", "hoisted"]), indirect=True
+)
 def test_a_second_call_is_not_touched_by_the_first_ones_history(network):
     network = network("lstm", (4, 3, 2, 3), "all outputs", True)
     first, second = (network.session.run(network.fast) for _ in range(2))
@@ -181,6 +189,9 @@ def test_a_second_call_is_not_touched_by_the_first_ones_history(network):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    "network", slow_after(1, ["streamed", "hoisted"]), indirect=True
+)
 def test_time_may_come_first(network):
     network = network("gru", SIZES[0], "all outputs", True, time_major=True)
     found, expected = network.session.run([network.fast, network.plain])
@@ -188,6 +199,9 @@ def test_time_may_come_first(network):
         np.testing.assert_allclose(value, plain, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "network", slow_after(1, ["streamed", "hoisted"]), indirect=True
+)
 def test_a_gradient_of_another_function_is_right_too(network):
     """The loss is one function's, its gradient is taken where that is called."""
     inputs = tf.constant(random(3, 4, 2))
@@ -209,6 +223,9 @@ def test_a_gradient_of_another_function_is_right_too(network):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "network", slow_after(1, ["streamed", "hoisted"]), indirect=True
+)
 def test_two_gradients_of_one_recurrence_share_its_history(network):
     inputs = tf.constant(random(3, 4, 2))
 

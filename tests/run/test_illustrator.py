@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST, small_arguments
-from scripts import ONE_SCRIPT, main, run_folders
+from scripts import ONE_SCRIPT, main, run_folders, slow_after
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
@@ -123,7 +123,7 @@ def test_the_run_tells_its_configuration(folder):
 
 
 @ONE_SCRIPT
-@pytest.mark.parametrize("view", ["rows", "pixels"])
+@pytest.mark.parametrize("view", slow_after(1, ["rows", "pixels"]))
 def test_predictions_and_reading_end_at_the_test_accuracy(
     name, view, argv, tmp_path, capsys
 ):

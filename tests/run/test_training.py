@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scripts import classifier_of, main, run_code, slow_after
+from scripts import SLOW, classifier_of, main, run_code, slow_after
 
 import train_gru_pixel
 import train_lstm
@@ -75,16 +75,11 @@ def test_evaluate_counts_the_last_short_batch(recurrence, size, parse, small_dat
 
 
 @pytest.mark.parametrize("name", slow_after(1, SCRIPTS))
-def test_the_seed_decides_every_loss_to_the_bit(name, run):
+@pytest.mark.parametrize("recurrence", slow_after(1, ["plain", "auto"]))
+def test_the_seed_decides_every_loss_to_the_bit(recurrence, name, run):
     argv = ["--view", "rows", "--steps", "14", "--report-every", "1"]
-    argv += [
-        "--recurrence",
-        "auto",
-        "--evaluate-every",
-        "7",
-        "--evaluate-splits",
-        "validation",
-    ]
+    argv += ["--recurrence", recurrence]
+    argv += ["--evaluate-every", "7", "--evaluate-splits", "validation"]
 
     def figures(seed):
         _, _, rows = run(SCRIPTS[name], *argv, "--seed", seed)
@@ -335,6 +330,7 @@ def test_all_workers_do_the_same_and_only_the_chief_writes(
     assert found[1] == found[0]
 
 
+@SLOW
 def test_one_process_loads_nothing_that_is_for_several(small):
     code = (
         "import sys, train_rnn\n"
