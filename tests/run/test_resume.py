@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import small_arguments, write_small_data
 from made_network import Network
-from scripts import ONE_SCRIPT, SLOW, main, run_folders
+from scripts import SLOW, main, run_folders, slow_after
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
@@ -27,7 +27,6 @@ def between_intervals(small):
         *small,
         *("--steps", "40", "--report-every", "7", "--evaluate-every", "11"),
         *("--evaluate-splits", "validation", "test", "--checkpoint-every", "5"),
-        *("--summaries", "all"),
     ]
 
 
@@ -86,16 +85,23 @@ def stopped(name, argv, step, stop_after, monkeypatch, tmp_path):
     return folder
 
 
-@ONE_SCRIPT
 @pytest.mark.parametrize(
-    "recurrence, stops",
-    [("auto", [16]), pytest.param("plain", [11, 40], marks=SLOW)],
+    "name, recurrence, summaries, stops",
+    slow_after(
+        1,
+        [
+            ("train_rnn", "auto", "all", [16]),
+            ("train_lstm", "auto", "scalars", [16]),
+            ("train_gru_pixel", "auto", "scalars", [16]),
+            ("train_lstm", "plain", "all", [11, 40]),
+        ],
+    ),
 )
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
-    name, recurrence, stops, argv, stop_after, monkeypatch, tmp_path, capsys
+    name, recurrence, summaries, stops, argv, stop_after, monkeypatch, tmp_path, capsys
 ):
     """Stopped between all, at an evaluation, after the last step."""
-    argv = [*argv, "--recurrence", recurrence]
+    argv = [*argv, "--recurrence", recurrence, "--summaries", summaries]
     expected = untouched(name, argv, tmp_path)
     assert expected["result.txt"] and len(expected["metrics.csv"]) > 12
     for step in stops:
