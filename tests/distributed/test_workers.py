@@ -17,7 +17,6 @@ import pytest
 from conftest import PROJECT_DIR
 from pages import DOCS_DIR, named_blocks
 from scripts import (
-    EACH_SCRIPT,
     ENDLESS,
     PATIENCE,
     SLOW,
@@ -110,8 +109,11 @@ def together(count, name, argv, log_dir, start_workers):
 
 
 @SLOW
-@EACH_SCRIPT
-def test_the_answer_is_that_of_one(name, small, start_workers, tmp_path):
+@pytest.mark.parametrize(
+    "name, counts",
+    [("train_rnn", [2, 3]), ("train_lstm", [3]), ("train_gru_pixel", [2])],
+)
+def test_the_answer_is_that_of_one(name, counts, small, start_workers, tmp_path):
     """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
     argv = [
         *small,
@@ -125,7 +127,7 @@ def test_the_answer_is_that_of_one(name, small, start_workers, tmp_path):
     counted = {row["split"]: row["count"] for row in expected_rows}
     assert counted == {"train": 150, "validation": 20, "test": 130}
     same = ("step", "split", "correct", "count")
-    for count in (2, 3):
+    for count in counts:
         several = together(count, name, argv, tmp_path / str(count), start_workers)
         expected, found = final_weights(one), final_weights(several)
         assert expected.keys() == found.keys()
@@ -158,35 +160,36 @@ def test_more_workers_than_images(small, start_workers, tmp_path):
 
 
 @SLOW
-@pytest.mark.parametrize("lost", [0, 1])
 def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
-    lost, small, start_workers, tmp_path
+    small, start_workers, tmp_path
 ):
     """By hand: --resume where the folder is, and the first options where it is not."""
     argv = [*small, "--steps", "300", "--report-every", "50", "--evaluate-every", "100"]
     argv += ["--checkpoint-every", "20"]
     whole = together(2, "train_rnn", argv, tmp_path / "whole", start_workers)
-    argv = ["train_rnn.py", *argv]
-    workers = start_workers(2, argv)
-    wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
-    workers[lost].kill()
-    found = finish(workers)
-    status, _, err = found[1 - lost]
-    assert (found[lost][0], status) == (-signal.SIGKILL, 75)
-    (line,) = err.splitlines()
-    # As it has gone, and not after --worker-timeout.
-    assert re.match(
-        rf"error: worker {1 - lost} of 2 lost worker {lost} "
-        r"\(127\.0\.0\.1:\d+: Connection refused\); ",
-        line,
-    )
-    assert "go on, with all workers, with: " in line
-    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
-    resume = ["train_rnn.py", "--resume", str(folder)]
-    found = finish(start_workers(2, resume, argv if lost else resume))
-    assert [status for status, _, _ in found] == [0, 0], found
-    assert "resumed after step " in found[0][1]
-    assert differences(fingerprint(whole), fingerprint(folder)) == []
+    for lost in (0, 1):
+        log_dir = tmp_path / f"lost-{lost}"
+        words = ["train_rnn.py", *argv, "--log-dir", str(log_dir)]
+        workers = start_workers(2, words)
+        wait_for_checkpoint(log_dir, "train_rnn", step=20)
+        workers[lost].kill()
+        found = finish(workers)
+        status, _, err = found[1 - lost]
+        assert (found[lost][0], status) == (-signal.SIGKILL, 75)
+        (line,) = err.splitlines()
+        # As it has gone, and not after --worker-timeout.
+        assert re.match(
+            rf"error: worker {1 - lost} of 2 lost worker {lost} "
+            r"\(127\.0\.0\.1:\d+: Connection refused\); ",
+            line,
+        )
+        assert "go on, with all workers, with: " in line
+        (folder,) = run_folders(log_dir, "train_rnn")
+        resume = ["train_rnn.py", "--resume", str(folder)]
+        found = finish(start_workers(2, resume, words if lost else resume))
+        assert [status for status, _, _ in found] == [0, 0], found
+        assert "resumed after step " in found[0][1]
+        assert differences(fingerprint(whole), fingerprint(folder)) == []
 
 
 @SLOW

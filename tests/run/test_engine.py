@@ -58,7 +58,7 @@ EVERYTHING = [
     *("--layers", "2", "--weight-decay", "3"),
     *("--dropout", "0.3", "--recurrent-dropout", "0.2", "--label-smoothing", "0.1"),
 ]
-# Of each of the scripts.
+# The first and the last are tried with each of the scripts.
 CASES = [
     ["--view", "rows", "--units", "7", "--batch-size", "11"],
     ["--view", "pixels", "--units", "40", "--batch-size", "101"],
@@ -75,7 +75,14 @@ CASES = [
 @needs_fast_path
 @pytest.mark.parametrize(
     "argv, script",
-    slow_after(4, [(argv, script) for argv in CASES for script in SCRIPTS]),
+    slow_after(
+        4,
+        [
+            *[(CASES[0], script) for script in SCRIPTS],
+            *[(argv, train_gru_pixel) for argv in CASES[1:-1]],
+            *[(EVERYTHING, script) for script in SCRIPTS],
+        ],
+    ),
 )
 def test_fast_and_plain_steps_do_the_same(script, argv, parse, small_data, monkeypatch):
     """Batches in one part and in two uneven ones; the last evaluation batch short."""

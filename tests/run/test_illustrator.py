@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import NUM_SMALL_TEST, small_arguments
-from scripts import ONE_SCRIPT, main, run_folders, slow_after
+from scripts import main, run_folders, slow_after
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
@@ -122,8 +122,17 @@ def test_the_run_tells_its_configuration(folder):
     assert end.session_end_info.status == 1  # success
 
 
-@ONE_SCRIPT
-@pytest.mark.parametrize("view", slow_after(1, ["rows", "pixels"]))
+@pytest.mark.parametrize(
+    "name, view",
+    slow_after(
+        1,
+        [
+            ("train_rnn", "rows"),
+            ("train_lstm", "rows"),
+            ("train_gru_pixel", "pixels"),
+        ],
+    ),
+)
 def test_predictions_and_reading_end_at_the_test_accuracy(
     name, view, argv, tmp_path, capsys
 ):
