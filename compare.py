@@ -10,7 +10,6 @@ of runs). A line below the table says whether the best row differs from the next
 chance. Runs that still train and stopped runs come last, with their values so far.
 """
 
-import argparse
 import shutil
 import sys
 
@@ -47,8 +46,6 @@ def make_parser():
     parser = OneLineParser(
         prog="compare.py",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--log-dir",

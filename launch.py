@@ -38,8 +38,6 @@ def make_parser():
             "       launch.py --sweep FILE [--jobs N] [--log-dir DIR]"
         ),
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(

@@ -10,7 +10,6 @@ and logit of each class. For a test image it also has the actual label.
 `--figure reading.png` draws the probabilities over time while the image is read.
 """
 
-import argparse
 import os
 import sys
 from collections import namedtuple
@@ -48,8 +47,6 @@ def make_parser():
         prog="predict.py",
         usage="predict.py RUN_DIR [options] [image ...]",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "run_dir", metavar="RUN_DIR", type=path, help="the folder of a run"
@@ -264,6 +261,7 @@ def describe(example, logits):
     return [title, *(f"  {line}" for line in [verdict, *table])]
 
 
+@figures.in_own_style
 def save_figure(file, examples, logits_per_step, in_order):
     """Draws the probabilities over time while the images are read.
 

@@ -14,7 +14,6 @@ the others are in docs/results.md. Copy them there when they change;
 tests/test_results.py compares.
 """
 
-import argparse
 import json
 import os
 import shlex
@@ -123,8 +122,6 @@ def main(argv=None):
     parser = OneLineParser(
         prog="reproduce.py",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--only", default="", help="a name, or letters of names")
     parser.add_argument(

@@ -17,7 +17,7 @@ import contextlib
 from collections import namedtuple
 
 from seqmnist import tf1 as tf
-from seqmnist.initializers import Kernel, MemoryBias
+from seqmnist.initializers import BIAS_INITS, RECURRENT_INITS, Kernel, MemoryBias
 
 LSTMState = namedtuple("LSTMState", "c h")
 LSTMState.__doc__ = """State of an LSTM: memory `c` and output `h`.
@@ -45,7 +45,8 @@ class RecurrentCell:
     Raises:
         TypeError: the name is not a string. TF1's cells take an `activation` in this
             position; these cells do not.
-        ValueError: the mask does not have two axes.
+        ValueError: an initial value is unknown, "chrono" has no `time_steps`, or the
+            mask does not have two axes.
     """
 
     def __init__(
@@ -62,6 +63,15 @@ class RecurrentCell:
                 f"{type(self).__name__}: name is {name!r}, expected a string; the "
                 "activation is tanh, without an argument `activation`"
             )
+        for argument, value, known in (
+            ("recurrent_init", recurrent_init, RECURRENT_INITS),
+            ("bias_init", bias_init, BIAS_INITS),
+        ):
+            if value not in known:
+                allowed = ", ".join(known)
+                raise ValueError(f"{argument} is {value!r}, expected one of: {allowed}")
+        if bias_init == "chrono" and time_steps is None:
+            raise ValueError("bias_init 'chrono' needs the number of time_steps")
         self.num_units = num_units
         self.name = name
         self.recurrent_init = recurrent_init

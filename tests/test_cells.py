@@ -349,6 +349,21 @@ def test_the_name_is_the_variables_scope(cell_class):
     assert all(name.startswith("rnn/other/") for name in names)
 
 
+def test_arguments_that_are_not_known_are_refused():
+    with pytest.raises(
+        ValueError, match="recurrent_init is 'typo', expected one of: gl"
+    ):
+        GRUCell(3, recurrent_init="typo")
+    with pytest.raises(
+        ValueError, match="bias_init is 'ones', expected one of: default"
+    ):
+        LSTMCell(3, bias_init="ones")
+    with pytest.raises(ValueError, match="'chrono' needs the number of time_steps"):
+        LSTMCell(3, bias_init="chrono")
+    with pytest.raises(ValueError, match="rank 2"):
+        GRUCell(3, candidate_mask=np.ones(3))
+
+
 def test_lstm_state_is_memory_then_output():
     assert LSTMState._fields == ("c", "h")
     assert LSTMCell(NUM_UNITS).state_size == (NUM_UNITS, NUM_UNITS)

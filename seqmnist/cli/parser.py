@@ -28,8 +28,20 @@ from seqmnist.cli.types import ALL, NEVER
 from seqmnist.errors import one_line
 
 
+class _PlainHelp(argparse.RawDescriptionHelpFormatter):
+    """Prints help texts as they are; argparse would replace what follows a `%`."""
+
+    def _expand_help(self, action):
+        return action.help
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argparse parser whose errors are one line, with the nearest option's name.
+
+    Options cannot be abbreviated, and descriptions are printed as they are.
+
+    Args:
+        kwargs: as for `argparse.ArgumentParser`.
 
     Attributes:
         source: the beginning of an error's line, if the arguments are not from the
@@ -37,6 +49,9 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     source = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(formatter_class=_PlainHelp, allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
         """Parses as argparse does, but refuses `--option=--`.
@@ -97,9 +112,7 @@ def make_parser(
         usage=f"{script}.py [--preset NAME] [options]",
         description=description,
         epilog=_describe_presets(presets),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--preset",

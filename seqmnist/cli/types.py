@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from typing import Any, Callable
 
@@ -146,7 +147,11 @@ def first_and_last(text: str) -> tuple[int, int]:
 
 
 def path(text: str) -> str:
-    """Checks that a path is not empty and is valid UTF-8, as TensorFlow requires."""
+    """Checks a path, and expands `~` as the shell does.
+
+    The path is valid UTF-8, as TensorFlow requires. An address such as gs://bucket is
+    refused, as it would become a folder of that name.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -155,7 +160,12 @@ def path(text: str) -> str:
         )
     if not text:
         raise argparse.ArgumentTypeError("found ''; expected a path")
-    return text
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; expected a path of this machine's own, such as where the "
+            "address is mounted"
+        )
+    return os.path.expanduser(text)
 
 
 def scope_name(text: str) -> str:

@@ -115,14 +115,17 @@ def save_overlay(path: Path, rows: Sequence[Row]) -> str:
     if len(drawn) < len(rows):
         note = f"the first {len(drawn)} of {len(rows)} rows"
         note += " that have curves" if len(curves) < len(rows) else ""
+    with creating(path) as partial:
+        _save(partial, path.suffix[1:].lower(), drawn, note)
+    return f"curves: {shown(path)}" + (f" ({note})" if note else "")
+
+
+@figures.in_own_style
+def _save(path: Path, kind: str, drawn: Sequence[Curves], note: str) -> None:
+    """Draws the curves into a file of this kind."""
     figure = figures.new_figure(11, 6)
     _draw(figure, drawn, note)
-    kind = path.suffix[1:].lower()
-    with creating(path) as partial:
-        figure.savefig(
-            partial, format=kind, dpi=120, facecolor="white", bbox_inches="tight"
-        )
-    return f"curves: {shown(path)}" + (f" ({note})" if note else "")
+    figure.savefig(path, format=kind, dpi=120, facecolor="white", bbox_inches="tight")
 
 
 def _read(row: Row) -> Curves:

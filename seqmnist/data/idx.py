@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import operator
 import os
+import re
 import zlib
 from pathlib import Path
 from typing import IO, cast
@@ -57,9 +58,7 @@ def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
                 raise UserError(f"{path}: the file is empty; expected IDX data")
             is_gzip = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
-            if path.suffix == ".gz" and not is_gzip:
-                raise UserError(f"{path}: not a gzip file, although its name says so")
-            if not is_gzip:
+            if not is_gzip:  # whatever the name says: browsers unpack what they fetch
                 return _parse_idx(path, raw, file_size, kinds)
             with gzip.GzipFile(fileobj=raw) as unzipped:
                 max_size = max(file_size * MAX_GZIP_RATIO, ALWAYS_READ)
@@ -103,6 +102,28 @@ def _parse_idx(
     return np.frombuffer(b"".join(chunks), dtype).reshape(shape), digest.hexdigest()
 
 
+# The first bytes of what is found in place of a data file.
+FOREIGN = {
+    rb"\s*<": "an HTML page, as a download that failed",
+    rb"version https://git-lfs": "a pointer of Git LFS (fetch the file: git lfs pull)",
+    rb"PK\x03\x04": "a ZIP archive (unpack it)",
+    rb"\x1f\x8b": "gzip within gzip (unpack it once)",
+    rb"BZh": "a bzip2 file (unpack it)",
+    rb"\xfd7zXZ": "an xz file (unpack it)",
+    rb"\x93NUMPY": "a file of NumPy",
+}
+
+
+def _describe(start: bytes) -> str:
+    """What a file is that begins with these bytes."""
+    for pattern, name in FOREIGN.items():
+        if re.match(pattern, start):
+            return name
+    if start.startswith(bytes(2)):
+        return f"an IDX file with the magic number 0x{start[:4].hex()}"
+    return f"a file that begins with {start[:12]!r}" if start else "an empty file"
+
+
 def _read_header(
     path: Path, stream: IO[bytes], kinds: dict[int, str]
 ) -> tuple[bytes, tuple[int, ...], np.dtype, str]:
@@ -111,9 +132,10 @@ def _read_header(
     magic = int.from_bytes(start, "big")
     if len(start) < 4 or magic not in kinds:
         expected = " or ".join(f"0x{magic:08x} ({kinds[magic]})" for magic in kinds)
+        found = _describe(start + stream.read(60))
         raise UserError(
-            f"{path}: magic number 0x{start.hex()}; expected {expected}: "
-            "this is not the IDX file that its name says"
+            f"{path}: {found}, not the IDX file that its name says; expected the magic "
+            f"number {expected}"
         )
     code, num_dimensions = magic >> 8, magic & 0xFF
     dimensions = stream.read(4 * num_dimensions)

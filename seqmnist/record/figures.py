@@ -5,13 +5,14 @@ The backgrounds are opaque white, so that axes and text are legible on a dark pa
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
 import sys
 from logging import LogRecord, getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -60,6 +61,30 @@ def _is_not_of_cache(record: LogRecord) -> bool:
     return re.search("font(_manager)? cache", record.getMessage()) is None
 
 
+def in_own_style(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a function draw as matplotlib does by default.
+
+    The user's matplotlibrc and `rcParams` do not change the figures, and the function
+    does not change `rcParams`.
+
+    Args:
+        draw: a function that makes figures and writes them.
+
+    Returns:
+        The function in matplotlib's default style.
+    """
+
+    @functools.wraps(draw)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        import matplotlib
+
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Makes an empty figure that needs no display.
 
@@ -102,6 +127,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
+@in_own_style
 def save_curves(folder: Path) -> Path:
     """Draws curves.png: accuracy and cross-entropy against epochs.
 
@@ -120,6 +146,7 @@ def save_curves(folder: Path) -> Path:
     return save(figure, folder / CURVES_FILE)
 
 
+@in_own_style
 def show_curves(folder: Path) -> None:
     """Opens the figure of `save_curves` in a window and waits until it is closed.
 

@@ -16,9 +16,11 @@ logs/<script>/<time>-seed<seed>/
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -45,6 +47,9 @@ RESULT_FILE = "result.txt"
 # a run still trains; a training process holds the lock for much longer.
 LOCK_PATIENCE = 0.2
 
+# What a disk answers that cannot flush a folder, or lock a file.
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
 # TensorFlow reads a checkpoint's name as a pattern.
 PATTERN_CHARACTERS = set("*?[]\\")
 
@@ -63,7 +68,7 @@ class RunFolder:
 
     Raises:
         UserError: another process works in the folder.
-        CannotWrite: the lock's file cannot be written.
+        CannotWrite: the lock's file cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,14 +78,22 @@ class RunFolder:
         try:
             if fcntl is not None:
                 _take(self._lock)
-        except OSError as error:
+        except BlockingIOError:
             owner = self._owner() or "another process"
             os.close(self._lock)
-            if isinstance(error, BlockingIOError):
-                problem = f"{owner} trains in this folder; wait for its end, or stop it"
-            else:
-                problem = f"cannot be locked ({error.strerror}); use another disk"
-            raise UserError(f"{shown(path)}: {problem}")
+            raise UserError(
+                f"{shown(path)}: {owner} trains in this folder; wait for its end, or "
+                "stop it"
+            )
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                os.close(self._lock)
+                raise CannotWrite(f"{shown(path)}: cannot be locked ({error.strerror})")
+            print(
+                f"{shown(path)}: this disk has no locks; do not train in this folder "
+                "with a second process",
+                file=sys.stderr,
+            )
         self.left_by = self._owner()
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
@@ -292,10 +305,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def synchronize(path: Path) -> None:
-    """Flushes a file's contents, or a folder's entries, to the disk (fsync)."""
+    """Flushes a file's contents, or a folder's entries, to the disk (fsync).
+
+    Some shared disks cannot do this for folders; there, a crash of the machine may lose
+    the latest changes.
+    """
     descriptor = os.open(str(path), os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
 

@@ -54,6 +54,7 @@ class Illustrator:
         self.splits = splits
         self.run = run
 
+    @figures.in_own_style
     def begin(self) -> None:
         """Adds options, inputs and initial histograms to a new log.
 
@@ -96,6 +97,7 @@ class Illustrator:
             raise Diverged("a weight or gradient is not a finite number")
         self.run.add("train", step, summary)
 
+    @figures.in_own_style
     def add_pictures(self, step: int, logits: np.ndarray) -> None:
         """Adds the validation split's confusion matrix and most confident mistakes.
 
@@ -111,6 +113,7 @@ class Illustrator:
         for name, figure in self._pictures("validation", step, logits).items():
             self.run.add("validation", step, summaries.image(name, figure))
 
+    @figures.in_own_style
     def finish(self, step: int, logits: np.ndarray) -> None:
         """Adds the test split's pictures, and writes pictures and reading to files.
 

@@ -167,6 +167,8 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--forget-bias=-1e39"], "found '-1e39'"),
         (["--log-dir", ""], "--log-dir: found ''; expected a path"),
         (["--data-dir", "\udcff"], "expected a path in UTF-8"),
+        (["--log-dir", "gs://bucket/logs"], "a path of this machine's own"),
+        (["--data-dir", "file:///data"], "found 'file:///data'"),
         (["--init-checkpoint="], "--init-checkpoint: found ''"),
         (["--cell-name", "a/b"], "found 'a/b'"),
         (["--summary-every", "-2"], "found '-2'"),
@@ -209,6 +211,20 @@ def test_an_option_that_only_other_scripts_have_is_refused(parse, capsys):
             parse(script, [options.flag(name), "1"])
         said = f"{script.__name__}.py does not have this option, others do"
         assert said in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder_also_behind_an_equals_sign(parse, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parse(train_rnn, ["--log-dir=~/runs"]).log_dir == "/home/me/runs"
+
+
+def test_help_is_printed_as_it_is(capsys):
+    help_parser = parser.OneLineParser(prog="x", description="50% of it")
+    help_parser.add_argument("--log-dir", help="the folder 100%s")
+    with pytest.raises(SystemExit):
+        help_parser.parse_args(["--help"])
+    out = capsys.readouterr().out
+    assert "50% of it" in out and "the folder 100%s" in out
 
 
 def test_permute_is_given_with_a_seed_or_without(parse):

@@ -88,9 +88,13 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
     [
         (IMAGES, lambda path: path.unlink(), "no such file, nor without .gz"),
         (IMAGES, lambda path: path.write_bytes(b""), "the file is empty"),
-        (IMAGES, lambda path: path.write_bytes(b"Not Found\n"), "not a gzip file"),
-        (IMAGES, rewrite(lambda data: b""), "magic number 0x;"),
-        (IMAGES, rewrite(lambda data: b"\0\0\x08\x01" + data[4:]), "0x00000801"),
+        (IMAGES, lambda path: path.write_bytes(b"Not Found\n"), "b'Not Found\\n', not"),
+        (IMAGES, lambda path: path.write_bytes(b"\n<!DOCTYPE html>"), "HTML page"),
+        (IMAGES, lambda path: path.write_bytes(b"version https://git-lfs.github"),
+         "git lfs pull"),
+        (IMAGES, rewrite(gzip.compress), "gzip within gzip"),
+        (IMAGES, rewrite(lambda data: b""), "an empty file, not the IDX file"),
+        (IMAGES, rewrite(lambda data: b"\0\0\x08\x01" + data[4:]), "0x00000801, not"),
         (IMAGES, rewrite(lambda data: data[:9]), "truncated within the header"),
         (IMAGES, rewrite(lambda data: data[:-1]), "found 486079"),
         (IMAGES, rewrite(lambda data: data + b"x"), "trailing bytes"),
@@ -115,6 +119,16 @@ def test_bad_data_gets_one_line_that_names_it(
     assert finding in message
     assert "\n" not in message
     assert str(folder) in message
+
+
+def test_files_are_read_by_content_and_not_by_name(small_data, tmp_path):
+    def unpack(path):
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+
+    folder = damaged(small_data, tmp_path, IMAGES, unpack)
+    assert (
+        mnist.load_splits(folder, 20).digest == mnist.load_splits(small_data, 20).digest
+    )
 
 
 def test_a_directory_in_a_files_place_is_a_missing_file(small_data, tmp_path):

@@ -62,6 +62,21 @@ def test_show_opens_a_window_where_there_is_a_screen(run_folder, monkeypatch, ca
     assert not capsys.readouterr().err
 
 
+def test_the_users_style_changes_no_figure(run_folder):
+    """With settings that would fail, or print a line per character."""
+    import matplotlib
+
+    expected = figures.save_curves(run_folder).read_bytes()
+    settings = {
+        "text.usetex": True,
+        "font.family": "No Such Font",
+        "lines.linewidth": 9,
+    }
+    with matplotlib.rc_context(settings):
+        assert figures.save_curves(run_folder).read_bytes() == expected
+        assert matplotlib.rcParams["text.usetex"]
+
+
 def test_a_run_without_rows_still_has_a_figure(run_folder):
     (run_folder / "metrics.csv").write_text(METRICS.splitlines()[0] + "\n")
     assert figures.save_curves(run_folder).exists()

@@ -1,5 +1,6 @@
 """The run folder: new every time, one process at a time."""
 
+import errno
 import json
 import os
 import re
@@ -234,3 +235,27 @@ def test_what_is_interrupted_leaves_nothing_behind(context, tmp_path):
             partial.write_text("half")
             raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOLCK, errno.EIO])
+def test_a_disk_without_locks_and_flushes_is_used_without_them(
+    number, tmp_path, monkeypatch, capsys
+):
+    """As shared folders of virtual machines are; an error of the disk stays one."""
+
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    if number == errno.EIO:
+        with pytest.raises(UserError, match="Input/output error"):
+            create(tmp_path)
+        return
+    with create(tmp_path) as folder:
+        folder.write_config({"seed": 3})
+        assert read_config(str(folder.path)) == {"seed": 3}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "this disk has no locks; do not train in this folder with a second process"
+    )
