@@ -149,12 +149,13 @@ def _check_figure(file, num_images):
         )
 
 
-def read_pictures(files, polarity):
+def read_pictures(files, polarity, wanted):
     """Reads pictures; prints a line on stderr for each one that cannot be read.
 
     Args:
         files: the paths of the pictures.
         polarity: one of `pictures.POLARITIES`.
+        wanted: the polarity of the images that the network was trained on.
 
     Returns:
         A list of `Example`s, one for each picture that can be read.
@@ -162,7 +163,7 @@ def read_pictures(files, polarity):
     examples = []
     for file in files:
         try:
-            picture = pictures.read_picture(file, polarity)
+            picture = pictures.read_picture(file, polarity, wanted)
         except UserError as error:
             print(f"error: {one_line(str(error))}", file=sys.stderr)
             continue
@@ -344,7 +345,9 @@ def main(argv=None):
     check_arguments(args)
     script, config, record = read_run(args.run_dir)
     find_checkpoint(args.run_dir, args.checkpoint)  # before TensorFlow is loaded
-    examples = read_pictures(args.images, args.polarity)
+    # A run from before the polarity was recorded was trained as MNIST is.
+    wanted = record.get("polarity", mnist.LIGHT_ON_DARK)
+    examples = read_pictures(args.images, args.polarity, wanted)
     status = 0 if len(examples) == len(args.images) else 2
     if args.test_index:
         examples += read_test_images(args.test_index, args.data_dir, config, record)

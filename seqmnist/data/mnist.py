@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqmnist.data.files import Sources, find_sources
 from seqmnist.data.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
+from seqmnist.data.npz import read_npz
 from seqmnist.errors import UserError
 from seqmnist.paths import DATA_DIR, check_folder
 
@@ -26,31 +28,9 @@ SHIPPED_SHA256 = {
     "test-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-# The names under which MNIST, Fashion-MNIST, KMNIST and QMNIST are published. Each name
-# is looked for as it is and with ".gz" appended. Some unpackers turn "-idx3-ubyte" into
-# ".idx3-ubyte".
-FILE_NAMES = {
-    "train-images": (
-        "train-images-idx3-ubyte",
-        "train-images.idx3-ubyte",
-        "qmnist-train-images-idx3-ubyte",
-    ),
-    "train-labels": (
-        "train-labels-idx1-ubyte",
-        "train-labels.idx1-ubyte",
-        "qmnist-train-labels-idx2-int",
-    ),
-    "test-images": (
-        "t10k-images-idx3-ubyte",
-        "t10k-images.idx3-ubyte",
-        "qmnist-test-images-idx3-ubyte",
-    ),
-    "test-labels": (
-        "t10k-labels-idx1-ubyte",
-        "t10k-labels.idx1-ubyte",
-        "qmnist-test-labels-idx2-int",
-    ),
-}
+# Ink and paper, in a data set or a picture. MNIST is light on dark.
+LIGHT_ON_DARK = "light-on-dark"
+DARK_ON_LIGHT = "dark-on-light"
 
 QMNIST_COLUMNS = 8  # the first column is the class
 
@@ -75,72 +55,96 @@ class Splits(NamedTuple):
         validation: the training files' first `validation_size` examples.
         test: the test files' examples.
         digest: SHA-256, in hexadecimal, of the four decompressed files' SHA-256.
+        polarity: `LIGHT_ON_DARK` or `DARK_ON_LIGHT`, by the borders of the training
+            images. Pixels are not inverted.
+        remark: what is unusual in the images, for people, or "".
     """
 
     train: Split
     validation: Split
     test: Split
     digest: str
+    polarity: str = LIGHT_ON_DARK
+    remark: str = ""
 
 
 def load_splits(
     data_dir: str | os.PathLike[str] = DATA_DIR, validation_size: int = VALIDATION_SIZE
 ) -> Splits:
-    """Reads the four IDX files of a folder, and splits them as the TF tutorials did.
+    """Reads the data set in a folder, and splits it as the TF tutorials did.
 
     Args:
-        data_dir: folder with the training and test images and labels, gzip or raw,
-            under the names in `FILE_NAMES`. Files in the project's own `data/` are
-            checked against their known digests.
+        data_dir: folder with the training and test images and labels; files.py has the
+            names. Files in the project's own `data/` are checked against their known
+            digests.
         validation_size: number of training examples to hold out, from the front.
 
     Returns:
         `Splits`; the images stay uint8 and are not copied.
 
     Raises:
-        UserError: a file is missing, cannot be read, does not match its header, or
-            holds labels outside 0 to 9; images and labels differ in number; or
+        UserError: the folder has no data set or several; a file cannot be read, does
+            not match its header, or holds labels outside 0 to 9; images and labels
+            differ in number; or
             `validation_size` leaves no training examples.
     """
     folder = Path(data_dir)
     if folder == DATA_DIR and not folder.exists():
         raise UserError(
             "seqmnist is installed without MNIST; give load_splits, or --data-dir, the "
-            "folder data/ of a clone, or another folder with the four IDX files: "
-            + ", ".join(f"{names[0]}.gz" for names in FILE_NAMES.values())
+            "folder data/ of a clone, or another folder with the four IDX files of a "
+            "data set"
         )
     check_folder(
         folder,
         "--data-dir takes a folder with the four IDX files of MNIST or of a set like "
         "it (see data/README.md)",
     )
-    (images, labels), train_digests = _read_pair(folder, "train")
-    test, test_digests = _read_pair(folder, "test")
+    sources = find_sources(folder)
+    (images, labels), train_digests = _read_pair(folder, sources, "train")
+    test, test_digests = _read_pair(folder, sources, "test")
     num_train = len(labels)
     if not 0 <= validation_size < num_train:
         raise UserError(
             f"--validation-size {validation_size}: expected 0 to {num_train - 1}, as "
             f"{folder} holds {num_train} training images and one must remain"
         )
+    remarks = []
+    if sources["train-images"].path.name.startswith("emnist-"):
+        remarks.append("EMNIST's images lie transposed and are turned upright")
+        images = images.swapaxes(1, 2)
+        test = test._replace(images=test.images.swapaxes(1, 2))
+    polarity = _polarity(images)
+    if polarity == DARK_ON_LIGHT:
+        remarks.append("the images are dark on light, unlike MNIST's")
     digest = hashlib.sha256((train_digests + test_digests).encode())
     return Splits(
         train=Split(images[validation_size:], labels[validation_size:]),
         validation=Split(images[:validation_size], labels[:validation_size]),
         test=test,
         digest=digest.hexdigest(),
+        polarity=polarity,
+        remark="; ".join(remarks),
     )
 
 
-def _read_pair(folder: Path, name: str) -> tuple[Split, str]:
+def _polarity(images: np.ndarray) -> str:
+    """The polarity of most pixels at the images' borders, which are paper."""
+    top_and_bottom, sides = images[:, [0, -1]], images[:, :, [0, -1]]
+    mean = (top_and_bottom.mean() + sides.mean()) / 2
+    return DARK_ON_LIGHT if mean > 127 else LIGHT_ON_DARK
+
+
+def _read_pair(folder: Path, sources: Sources, name: str) -> tuple[Split, str]:
     """Reads images and labels of "train" or "test", and their joined digests."""
-    images, images_digest = read_images(find_file(folder, f"{name}-images"))
-    labels, labels_digest = read_labels(find_file(folder, f"{name}-labels"))
+    images, images_digest = read_images(*sources[f"{name}-images"])
+    labels, labels_digest = read_labels(*sources[f"{name}-labels"])
     if folder.resolve() == DATA_DIR:
         digests = {f"{name}-images": images_digest, f"{name}-labels": labels_digest}
         for kind, digest in digests.items():
             if digest != SHIPPED_SHA256[kind]:
                 raise UserError(
-                    f"{find_file(folder, kind)}: SHA-256 of the contents is {digest}, "
+                    f"{sources[kind].path}: SHA-256 of the contents is {digest}, "
                     f"expected {SHIPPED_SHA256[kind]}; restore the file (git checkout "
                     "data/), and keep other data sets in a folder of their own "
                     "(--data-dir)"
@@ -153,43 +157,21 @@ def _read_pair(folder: Path, name: str) -> tuple[Split, str]:
     return Split(images, labels), images_digest + labels_digest
 
 
-def find_file(folder: Path, kind: str) -> Path:
-    """The path of one of the four files.
+def read_images(path: Path, key: str | None = None) -> tuple[np.ndarray, str]:
+    """Reads images.
 
     Args:
-        folder: the folder to search.
-        kind: a key of `FILE_NAMES`.
+        path: an IDX file, gzip or raw; or a .npz file.
+        key: the array's name in a .npz file.
 
     Returns:
-        The path of the first name of this kind that exists, raw before gzip.
+        The images, uint8 `[num_examples, 28, 28]`, and the SHA-256 of their IDX file,
+        decompressed, in hexadecimal.
 
     Raises:
-        UserError: no file of this kind exists.
+        UserError: the file is not complete, or not of 28 x 28 images.
     """
-    for name in FILE_NAMES[kind]:
-        for candidate in (folder / name, folder / (name + ".gz")):
-            if os.path.isfile(candidate):
-                return candidate
-    raise UserError(
-        f"{folder / FILE_NAMES[kind][0]}.gz: no such file, nor without .gz; "
-        "--data-dir takes a folder with the four IDX files (see data/README.md)"
-    )
-
-
-def read_images(path: Path) -> tuple[np.ndarray, str]:
-    """Reads an IDX file of images.
-
-    Args:
-        path: the file, gzip or raw.
-
-    Returns:
-        The images, uint8 `[num_examples, 28, 28]`, and the SHA-256 of the
-        decompressed file in hexadecimal.
-
-    Raises:
-        UserError: the file is not a complete IDX file of 28 x 28 images.
-    """
-    images, digest = read_idx(path, {UINT8_CUBE: "images"})
+    images, digest = _read(path, key, {UINT8_CUBE: "images"})
     height, width = images.shape[1:]
     if (height, width) != IMAGE_SHAPE:
         raise UserError(
@@ -199,22 +181,21 @@ def read_images(path: Path) -> tuple[np.ndarray, str]:
     return images, digest
 
 
-def read_labels(path: Path) -> tuple[np.ndarray, str]:
-    """Reads an IDX file of labels; in QMNIST's files the first column is the class.
+def read_labels(path: Path, key: str | None = None) -> tuple[np.ndarray, str]:
+    """Reads labels; in QMNIST's files the first column is the class.
 
     Args:
-        path: the file, gzip or raw.
+        path, key: as for `read_images`.
 
     Returns:
-        The labels, uint8 `[num_examples]`, 0 to 9, and the SHA-256 of the decompressed
-        file in hexadecimal.
+        The labels, uint8 `[num_examples]`, 0 to 9, and the SHA-256 of their IDX file,
+        decompressed, in hexadecimal.
 
     Raises:
-        UserError: the file is not a complete IDX file of labels from 0 to 9.
+        UserError: the file is not complete, or not of labels from 0 to 9.
     """
-    labels, digest = read_idx(
-        path, {UINT8_VECTOR: "labels", INT32_MATRIX: "QMNIST labels"}
-    )
+    kinds = {UINT8_VECTOR: "labels", INT32_MATRIX: "QMNIST labels"}
+    labels, digest = _read(path, key, kinds)
     if labels.ndim == 2:
         if labels.shape[1] != QMNIST_COLUMNS:
             raise UserError(
@@ -228,3 +209,8 @@ def read_labels(path: Path) -> tuple[np.ndarray, str]:
             f"expected labels from 0 to {NUM_CLASSES - 1}"
         )
     return labels.astype(np.uint8), digest
+
+
+def _read(path: Path, key: str | None, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
+    """Reads one array; see `read_idx`."""
+    return read_idx(path, kinds) if key is None else read_npz(path, key, kinds)

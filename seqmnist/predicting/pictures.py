@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmnist.data.mnist import IMAGE_SIZE
+from seqmnist.data.mnist import DARK_ON_LIGHT, IMAGE_SIZE, LIGHT_ON_DARK
 from seqmnist.errors import UserError
 from seqmnist.paths import shown
 from seqmnist.predicting.picture_files import read_grey
@@ -26,8 +26,6 @@ from seqmnist.predicting.picture_files import read_grey
 BOX_SIZE = 20  # pixels, the longer side of the ink
 CENTRE = IMAGE_SIZE // 2  # row and column of the centre of mass
 
-LIGHT_ON_DARK = "light-on-dark"
-DARK_ON_LIGHT = "dark-on-light"
 POLARITIES = ("auto", LIGHT_ON_DARK, DARK_ON_LIGHT)
 
 # Pixels; a larger picture is averaged down first. The result needs a 50th of this.
@@ -49,7 +47,7 @@ class Picture(NamedTuple):
     """A picture in the form that the networks read.
 
     Attributes:
-        pixels: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
+        pixels: uint8 `[28, 28]`; for light on dark, 0 (paper) to 255 (ink).
         description: size, polarity and conversion of the picture, in a few words.
     """
 
@@ -57,13 +55,16 @@ class Picture(NamedTuple):
     description: str
 
 
-def read_picture(path: str, polarity: str = "auto") -> Picture:
+def read_picture(
+    path: str, polarity: str = "auto", wanted: str = LIGHT_ON_DARK
+) -> Picture:
     """Reads a picture and converts it to MNIST's form.
 
     Args:
         path: the file, in one of the formats of picture_files.py.
         polarity: "light-on-dark", "dark-on-light", or "auto", which takes most of the
             picture's border for paper.
+        wanted: the polarity of the result, that of the images of the training.
 
     Returns:
         The picture.
@@ -72,19 +73,21 @@ def read_picture(path: str, polarity: str = "auto") -> Picture:
         UserError: the file cannot be read, or has no ink that differs from the paper.
     """
     try:
-        return normalize(read_grey(path), polarity)
+        return normalize(read_grey(path), polarity, wanted)
     except UserError as error:
         raise UserError(f"{shown(path)}: {error}")
 
 
-def normalize(grey: np.ndarray, polarity: str = "auto") -> Picture:
+def normalize(
+    grey: np.ndarray, polarity: str = "auto", wanted: str = LIGHT_ON_DARK
+) -> Picture:
     """Converts a picture to MNIST's form.
 
-    A picture of 28 x 28 pixels that is light on dark is not changed.
+    A picture of 28 x 28 pixels that has the wanted polarity is not changed.
 
     Args:
         grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
-        polarity: as for `read_picture`.
+        polarity, wanted: as for `read_picture`.
 
     Returns:
         The picture.
@@ -102,14 +105,17 @@ def normalize(grey: np.ndarray, polarity: str = "auto") -> Picture:
         words += f", {polarity.replace('-', ' ')} (guessed by the border)"
     else:
         words += f", {polarity.replace('-', ' ')}"
-    if grey.shape == (IMAGE_SIZE, IMAGE_SIZE) and polarity == LIGHT_ON_DARK:
+    if grey.shape == (IMAGE_SIZE, IMAGE_SIZE) and polarity == wanted:
         return Picture(np.rint(grey).astype(np.uint8), f"{words}; taken as it is")
     light = grey if polarity == LIGHT_ON_DARK else 255 - grey
     ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
     top, bottom, left, right = _bounding_box(is_sure)
     small = _resized(ink[top:bottom, left:right])
     words += f"; digit scaled to {small.shape[1]} x {small.shape[0]} and centred"
-    return Picture(_centred(small), words)
+    pixels = _centred(small)
+    if wanted == DARK_ON_LIGHT:
+        return Picture(255 - pixels, f"{words}, {wanted} like the training images")
+    return Picture(pixels, words)
 
 
 def _reduced(grey: np.ndarray) -> np.ndarray:

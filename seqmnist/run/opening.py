@@ -138,6 +138,7 @@ def _facts(splits: Splits, network: Network) -> dict[str, str | int]:
         "parameters": network.num_parameters,
         "recurrence_used": network.engine.description,
         "data_sha256": splits.digest,
+        "polarity": splits.polarity,
     }
 
 

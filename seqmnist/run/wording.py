@@ -30,6 +30,7 @@ def introduction(
     workers = ""
     if network.workers.size > 1:
         workers = f"workers: {network.workers.description}\n"
+    remark = f"data: {splits.remark}\n" if splits.remark else ""
     return (
         f"{config.script}, preset {config.preset}: "
         f"{_count(view.time_steps, 'time step')} of "
@@ -37,7 +38,7 @@ def introduction(
         f"with {_count(config.units, 'unit')}, "
         f"{_count(network.num_parameters, 'parameter')}\n"
         f"{steps}; {train:,} training, {validation:,} validation, {test:,} test "
-        f"images\nrecurrence: {network.engine.description}\n{workers}"
+        f"images\n{remark}recurrence: {network.engine.description}\n{workers}"
         f"run folder: {shown(folder)}"
     )
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import write_idx, write_small_data
 
 from seqmnist.data import mnist
+from seqmnist.data.files import find_sources
 from seqmnist.errors import UserError
 
 
@@ -25,9 +26,9 @@ def test_shipped_data_splits_as_the_tutorials_reader_did(splits):
 
 
 def test_shipped_files_have_the_documented_digests():
+    sources = find_sources(mnist.DATA_DIR)
     for kind, digest in mnist.SHIPPED_SHA256.items():
-        path = mnist.find_file(mnist.DATA_DIR, kind)
-        with gzip.open(path) as file:
+        with gzip.open(sources[kind].path) as file:
             assert hashlib.sha256(file.read()).hexdigest() == digest
         assert digest in (mnist.DATA_DIR / "README.md").read_text()
 
@@ -86,7 +87,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 @pytest.mark.parametrize(
     "name, change, finding",
     [
-        (IMAGES, lambda path: path.unlink(), "no such file, nor without .gz"),
+        (IMAGES, lambda path: path.unlink(), "no file of the train images"),
         (IMAGES, lambda path: path.write_bytes(b""), "the file is empty"),
         (IMAGES, lambda path: path.write_bytes(b"Not Found\n"), "b'Not Found\\n', not"),
         (IMAGES, lambda path: path.write_bytes(b"\n<!DOCTYPE html>"), "HTML page"),
@@ -131,13 +132,143 @@ def test_files_are_read_by_content_and_not_by_name(small_data, tmp_path):
     )
 
 
+NAMES = [
+    f"{part}-{what}" for part in ("train", "test") for what in ("images", "labels")
+]
+
+
+def arrays_of(splits):
+    """The arrays of the small data set, in the order of `NAMES`."""
+    train, test = splits.train, splits.test
+    return [train.images[:40], train.labels[:40], test.images[:30], test.labels[:30]]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        # Beneath torchvision's root; of converters; of Kaggle, with a folder per file.
+        "MNIST/raw/{part}-{what}-idx{axes}-ubyte",
+        "{part}-{what}-idx{axes}-ubyte.gz",
+        "{part}-{what}.idx{axes}-ubyte/{part}-{what}.idx{axes}-ubyte",
+        "kmnist-{part}-{what}-idx{axes}-ubyte.gz",
+    ],
+)
+@pytest.mark.parametrize("test", ["test", "t10k"])
+def test_folders_are_read_as_people_have_them(names, test, splits, tmp_path):
+    for name, array in zip(NAMES, arrays_of(splits)):
+        part, what = name.replace("test", test).split("-")
+        axes = 3 if what == "images" else 1
+        path = tmp_path / names.format(part=part, what=what, axes=axes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_idx(path, array)
+    (tmp_path / "notes.txt").write_text("mine")
+    check_small(mnist.load_splits(tmp_path, 10), splits)
+
+
+def check_small(found, splits):
+    expected = arrays_of(splits)
+    np.testing.assert_array_equal(found.train.images, expected[0][10:])
+    np.testing.assert_array_equal(found.validation.labels, expected[1][:10])
+    np.testing.assert_array_equal(found.test.images, expected[2])
+    np.testing.assert_array_equal(found.test.labels, expected[3])
+
+
+def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
+    arrays = arrays_of(splits)
+    for name in ("keras", "kmnist", "idx"):
+        (tmp_path / name).mkdir()
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    np.savez_compressed(
+        str(tmp_path / "keras" / "mnist.npz"), **dict(zip(keys, arrays))
+    )
+    for name, array in zip(NAMES, arrays):
+        part, what = name.split("-")
+        short = "imgs" if what == "images" else what
+        np.savez(str(tmp_path / "kmnist" / f"kmnist-{part}-{short}.npz"), array)
+        axes = 3 if what == "images" else 1
+        write_idx(tmp_path / "idx" / f"{part}-{what}-idx{axes}-ubyte", array)
+    digests = set()
+    for name in ("keras", "kmnist", "idx"):
+        found = mnist.load_splits(tmp_path / name, 10)
+        check_small(found, splits)
+        digests.add(found.digest)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "change, finding",
+    [
+        (
+            lambda arrays: {"x_train": arrays["x_train"] / 255},
+            "x_train is float64 of sh",
+        ),
+        (
+            lambda arrays: {"y_test": arrays["y_test"][:, None]},
+            "expected labels, uint8",
+        ),
+        (
+            lambda arrays: {"x_test": arrays["x_test"][:, 1:]},
+            "images of 27 x 28 pixels",
+        ),
+        (lambda arrays: {"y_train": np.array([None] * 40)}, "broken .npz file"),
+        (
+            lambda arrays: {"x_train": np.zeros([99999, 28, 28], np.uint8)},
+            "a bomb: array",
+        ),
+    ],
+)
+def test_bad_files_of_numpy_get_one_line(change, finding, splits, tmp_path):
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    arrays = dict(zip(keys, arrays_of(splits)))
+    path = tmp_path / "mnist.npz"
+    np.savez_compressed(str(path), **{**arrays, **change(arrays)})
+    with pytest.raises(UserError) as error:
+        mnist.load_splits(tmp_path, 10)
+    assert finding in str(error.value) and str(path) in str(error.value)
+
+
+def test_what_is_there_in_place_of_a_data_set_is_said(small_data, tmp_path):
+    with pytest.raises(UserError, match="no data set: it is empty"):
+        mnist.load_splits(tmp_path)
+    for name in "abcdefg":
+        (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match="it has a, b, c, d, e and 2 more"):
+        mnist.load_splits(tmp_path)
+    for name in ("one", "two"):
+        shutil.copytree(str(small_data), str(tmp_path / name))
+    with pytest.raises(UserError, match=r"2 data sets \(.*/one/\*, .*/two/\*\)"):
+        mnist.load_splits(tmp_path)
+
+
+def test_emnists_images_are_turned_upright(splits, tmp_path):
+    for name, array in zip(NAMES, arrays_of(splits)):
+        axes = 3 if array.ndim == 3 else 1
+        lying = array.swapaxes(1, 2) if array.ndim == 3 else array
+        path = tmp_path / f"emnist-digits-{name}-idx{axes}-ubyte.gz"
+        write_idx(path, np.ascontiguousarray(lying))
+    found = mnist.load_splits(tmp_path, 10)
+    check_small(found, splits)
+    assert found.remark == "EMNIST's images lie transposed and are turned upright"
+
+
+def test_the_polarity_is_noticed(splits, tmp_path, small_data):
+    assert mnist.load_splits(small_data, 20).polarity == mnist.LIGHT_ON_DARK
+    for name, array in zip(NAMES, arrays_of(splits)):
+        axes = 3 if array.ndim == 3 else 1
+        array = 255 - array if axes == 3 else array
+        write_idx(tmp_path / f"{name}-idx{axes}-ubyte", array)
+    found = mnist.load_splits(tmp_path, 10)
+    assert found.polarity == mnist.DARK_ON_LIGHT
+    assert found.remark == "the images are dark on light, unlike MNIST's"
+
+
 def test_a_directory_in_a_files_place_is_a_missing_file(small_data, tmp_path):
     def replace(path):
         path.unlink()
         path.mkdir()
 
     folder = damaged(small_data, tmp_path, IMAGES, replace)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="no file of the train images"):
         mnist.load_splits(folder, 20)
 
 

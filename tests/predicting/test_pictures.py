@@ -260,3 +260,18 @@ def test_a_digit_cut_at_its_ink_is_told_to_need_a_margin():
     grey = 255 * (np.indices([40, 40]).sum(0) // 10 % 2)
     with pytest.raises(UserError, match="border is too uneven .* margin of paper"):
         normalize(grey.astype(np.uint8), "light-on-dark")
+
+
+def test_a_network_trained_dark_on_light_gets_pictures_so():
+    light = np.zeros((28, 28), np.uint8)
+    light[4:24, 12:16] = 255
+    as_it_is = normalize(255 - light, wanted="dark-on-light")
+    np.testing.assert_array_equal(as_it_is.pixels, 255 - light)
+    assert as_it_is.description.endswith("taken as it is")
+    for picture in (light, 255 - light):
+        found = normalize(
+            np.kron(picture, np.ones((4, 4), np.uint8)), "auto", "dark-on-light"
+        )
+        expected = normalize(np.kron(picture, np.ones((4, 4), np.uint8)))
+        np.testing.assert_array_equal(found.pixels, 255 - expected.pixels)
+        assert found.description.endswith("dark-on-light like the training images")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -424,3 +425,17 @@ def test_a_checkpoint_that_is_gone_when_it_is_read_is_not_the_last_word(
     lines = ask(run_dir, "--test-index", 0)
     assert found == [STEPS, STEPS, 110]
     assert lines[0].endswith("of step 110")
+
+
+def test_pictures_get_the_polarity_of_the_training(run_dir, ask, tmp_path):
+    """The run's record says it; the trained network reads light on dark."""
+    config = Path(run_dir) / "config.json"
+    record = json.loads(config.read_text())
+    assert record["polarity"] == "light-on-dark"
+    picture = tmp_path / "7.png"
+    draw(7, picture, (640, 480), 45, "navy", "ivory", place=100)
+    before = ask(run_dir, picture)
+    config.write_text(json.dumps({**record, "polarity": "dark-on-light"}))
+    after = ask(run_dir, picture)
+    assert after[1].endswith(", dark-on-light like the training images")
+    assert row(before, "logit").tolist() != row(after, "logit").tolist()
