@@ -82,15 +82,18 @@ def find_sources(folder: Path) -> Sources:
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:
-    """The files that are this many folders below; folders that cannot be read are not.
+    """The files that are this many folders below, without hidden ones.
 
-    Links to folders are followed, as people link what is large.
+    Links to folders are followed, as people link what is large. Folders that cannot be
+    read are passed over.
     """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
+        if entry.name.startswith("."):
+            continue  # such as the "._" files of macOS
         if depth and entry.is_dir():
             yield from _files(Path(entry.path), depth - 1)
         elif not depth and entry.is_file():

@@ -12,6 +12,10 @@ import numpy as np
 from seqmnist.data.idx import ALWAYS_READ, DTYPES, MAX_GZIP_RATIO
 from seqmnist.errors import UserError
 
+# What zipfile and NumPy raise for a damaged, encrypted or foreign file. RuntimeError
+# includes NotImplementedError.
+BROKEN = (KeyError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
 
 def read_npz(path: Path, key: str, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
     """Reads an array as `read_idx` would, if it were in an IDX file.
@@ -37,7 +41,7 @@ def read_npz(path: Path, key: str, kinds: dict[int, str]) -> tuple[np.ndarray, s
             array = arrays[key]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})")
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except BROKEN as error:
         raise UserError(f"{path}: broken .npz file ({error}); fetch the file again")
     for magic in kinds:
         dtype = DTYPES[magic >> 8]

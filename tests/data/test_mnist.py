@@ -161,7 +161,7 @@ def test_folders_are_read_as_people_have_them(names, test, splits, tmp_path):
         path = tmp_path / names.format(part=part, what=what, axes=axes)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_idx(path, array)
-    (tmp_path / "notes.txt").write_text("mine")
+        (path.parent / f"._{path.name}").write_text("of macOS")
     check_small(mnist.load_splits(tmp_path, 10), splits)
 
 
