@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
-from seqmnist.errors import UserError
+from seqmnist.errors import UserError, differences
 from seqmnist.optimizer import AVERAGE
+from seqmnist.record.folder import read_config
 from seqmnist.run import checkpoints
 
 # Names of the readout in checkpoints of the notebooks' code in TF 1.15, which uses
@@ -23,6 +28,9 @@ READOUT_NAMES = (
 
 # The variable scopes of TF1's cells; LSTMCell and BasicLSTMCell have equal equations.
 CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
+
+# Options that change what weights of the same shapes compute.
+MEANING_OPTIONS = ("view", "permute", "input_scale", "forget_bias")
 
 # Names of the slots that Adam adds to a checkpoint for each weight.
 SLOT_NAMES = re.compile(r"/Adam(_\d+)?$")
@@ -55,6 +63,9 @@ def load_weights(
     place of its weight. Optimizer slots and the step are not read: the training starts
     at step 0 from the weights.
 
+    Prints a line on stderr about weights that are not read, and about options that are
+    others than those of the run that saved the weights.
+
     Args:
         path: a checkpoint's prefix, one of its files, a folder with the file
             `checkpoint`, which names the latest, or a run's folder.
@@ -64,12 +75,15 @@ def load_weights(
 
     Raises:
         UserError: the checkpoint does not exist or cannot be read; it has a variable
-            not at all or more than once; or a variable has another shape, or values
-            that are not finite.
+            not at all or more than once; a variable has another shape, or values that
+            are not finite; or the saved cell has variables that this one lacks.
     """
     saved = _read(path)
     variables = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
-    values = [_find(saved, variable, cell_name, path) for variable in variables]
+    found = [_find(saved, variable, cell_name, path) for variable in variables]
+    values = [value for _, value in found]
+    _account_for(saved, [name for name, _ in found], cell_name, path)
+    _compare_options(path, classifier.config)
     for variable, value in zip(variables, values):
         if not np.isfinite(value).all():
             raise UserError(
@@ -147,7 +161,7 @@ def _is_checkpoint(prefix):
 
 
 def _find(saved, variable, cell_name, path):
-    """The saved value for a variable, checked against its shape."""
+    """A variable's name in the checkpoint, and its value, checked against its shape."""
     candidates = _candidates(variable.op.name, saved, cell_name)
     if len(candidates) != 1:
         found = " and ".join(candidates) if candidates else "nothing"
@@ -160,14 +174,48 @@ def _find(saved, variable, cell_name, path):
     if variable.op.name == "dense/bias" and value.shape == (len(value), 1):
         # Notebook 3's bias, [10, 1], adds one number to all logits of an example, which
         # does not change the softmax. So zeros give the same predictions.
-        return np.zeros(shape, value.dtype)
+        return candidates[0], np.zeros(shape, value.dtype)
     if value.shape != shape:
         raise UserError(
             f"--init-checkpoint {path}: {candidates[0]} has shape {list(value.shape)}, "
             f"expected {list(shape)} for {variable.op.name}; "
             "check --units, --view and the script against the checkpoint's network"
         )
-    return value
+    return candidates[0], value
+
+
+def _account_for(saved, used, cell_name, path):
+    """Refuses a cell with further variables; names other variables that are not read.
+
+    A name below that of a used variable is the slot of an optimizer.
+    """
+    slots = tuple(f"{name}/" for name in used)
+    left = [name for name in saved if name not in used and not name.startswith(slots)]
+    cells = "|".join(map(re.escape, (cell_name, *CELL_NAMES)))
+    in_cell = re.compile(rf"(.*/)?(multi_rnn_cell|{cells})/")
+    scopes = tuple(match.group() for match in map(in_cell.match, used) if match)
+    of_cell = [name for name in left if name.startswith(scopes)]
+    if of_cell:
+        raise UserError(
+            f"--init-checkpoint {path}: the saved network also has "
+            f"{', '.join(of_cell)}, which this one lacks; its cell, or its number of "
+            "--layers, is another"
+        )
+    if left:
+        print(f"--init-checkpoint: not read: {', '.join(left)}", file=sys.stderr)
+
+
+def _compare_options(path: str, config: Namespace) -> None:
+    """Prints the options that give a run's weights another meaning here."""
+    run = Path(os.path.abspath(_prefix(path))).parent.parent
+    with contextlib.suppress(UserError):  # no run's checkpoint
+        there = read_config(str(run))
+        here = vars(config)
+        names = [name for name in MEANING_OPTIONS if name in there and name in here]
+        found = differences({n: there[n] for n in names}, {n: here[n] for n in names})
+        if found:
+            text = "; ".join(found)
+            print(f"--init-checkpoint: other options: {text}", file=sys.stderr)
 
 
 def _candidates(name, saved, cell_name):

@@ -1,5 +1,7 @@
 """`--init-checkpoint`: weights that the notebooks' own code wrote."""
 
+import json
+
 import numpy as np
 import pytest
 import reference
@@ -233,6 +235,35 @@ def test_a_missing_variable_is_told(tmp_path, message, weights):
     assert "looking for rnn/basic_rnn_cell/bias, found nothing" in found
     assert "holds dense/bias, dense/kernel, rnn/basic_rnn_cell/kernel" in found
     assert "Adam" not in found
+
+
+def test_a_cell_with_more_than_this_one_is_refused(tmp_path, message, weights):
+    """Such as TF1's LSTMCell with peepholes, whose weights would be lost in silence."""
+    weights["rnn/basic_rnn_cell/w_f_diag"] = np.ones(3, np.float32)
+    found = message(save(tmp_path, weights))
+    assert "also has rnn/basic_rnn_cell/w_f_diag, which this one lacks" in found
+
+
+def test_what_is_not_read_is_named(tmp_path, parse, weights, capsys):
+    weights["second/kernel"] = np.ones([3, 3], np.float32)
+    load_rnn(save(tmp_path, weights), parse)
+    assert capsys.readouterr().err == "--init-checkpoint: not read: second/kernel\n"
+
+
+def test_a_run_with_other_options_is_named(tmp_path, parse, weights, capsys):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    path = save(folder, weights)
+    load_rnn(path, parse)
+    record = {"input_scale": "unit", "permute": None, "view": "rows"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    load_rnn(path, parse)
+    assert capsys.readouterr().err == ""
+    load_rnn(tmp_path / "run", parse, "--input-scale", "symmetric")
+    assert capsys.readouterr().err == (
+        "--init-checkpoint: other options: input_scale is unit there and symmetric "
+        "here\n"
+    )
 
 
 def test_two_candidates_are_told(tmp_path, message, weights):
