@@ -29,6 +29,21 @@ READOUT_NAMES = (
 # The variable scopes of TF1's cells; LSTMCell and BasicLSTMCell have equal equations.
 CELL_NAMES = ("basic_rnn_cell", "lstm_cell", "basic_lstm_cell", "gru_cell")
 
+# Names of cells' variables before TF 1.2, and what they are called since. In TF 1.0 and
+# 1.1, kernels were "weights"; in TF 0.12, classes gave the scopes their names.
+OLD_NAMES = (
+    (r"\bRNN/", "rnn/"),
+    (r"\bMultiRNNCell/Cell(\d+)/", r"multi_rnn_cell/cell_\1/"),
+    (r"\bBasicRNNCell/", "basic_rnn_cell/"),
+    (r"\bBasicLSTMCell/", "basic_lstm_cell/"),
+    (r"\bLSTMCell/", "lstm_cell/"),
+    (r"\bGRUCell/", "gru_cell/"),
+    (r"(_cell/.*|_cell/)Gates/", r"\1gates/"),
+    (r"(_cell/.*|_cell/)Candidate/", r"\1candidate/"),
+    (r"(_cell/.*|_cell/)(Linear/Matrix|W_0|weights)$", r"\1kernel"),
+    (r"(_cell/.*|_cell/)(Linear/Bias|B|biases)$", r"\1bias"),
+)
+
 # Options that change what weights of the same shapes compute.
 MEANING_OPTIONS = ("view", "permute", "input_scale", "forget_bias")
 
@@ -59,9 +74,10 @@ def load_weights(
     Cell variables are found by the end of their name, from the cell's scope on, under
     `cell_name` or the name of one of TF1's cells: the saved
     `rnn/internal/rnn/gru_cell/gates/kernel` matches `rnn/gru_cell/gates/kernel`. The
-    readout is found under its names in the notebooks. A running average is read in
-    place of its weight. Optimizer slots and the step are not read: the training starts
-    at step 0 from the weights.
+    names of TF 0.12 to 1.1 are known too. The readout is found under its names in the
+    notebooks, or as the only pair outside of the cell that has its shapes. A running
+    average is read in place of its weight. Optimizer slots and the step are not read:
+    the training starts at step 0 from the weights.
 
     Prints a line on stderr about weights that are not read, and about options that are
     others than those of the run that saved the weights.
@@ -105,13 +121,22 @@ def _read(path):
         # Scalars are steps and powers of beta, not weights.
         names = sorted(n for n in shapes if shapes[n] and not SLOT_NAMES.search(n))
         return {
-            name: reader.get_tensor(name + AVERAGE if name + AVERAGE in names else name)
+            _modern(name): reader.get_tensor(
+                name + AVERAGE if name + AVERAGE in names else name
+            )
             for name in names
             if not name.endswith(AVERAGE)
         }
     except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--init-checkpoint {path}: cannot be read ({reason})")
+
+
+def _modern(name):
+    """A variable's name as TF 1.2 and later have it."""
+    for pattern, replacement in OLD_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def _prefix(path):
@@ -162,7 +187,7 @@ def _is_checkpoint(prefix):
 
 def _find(saved, variable, cell_name, path):
     """A variable's name in the checkpoint, and its value, checked against its shape."""
-    candidates = _candidates(variable.op.name, saved, cell_name)
+    candidates = _candidates(variable, saved, cell_name)
     if len(candidates) != 1:
         found = " and ".join(candidates) if candidates else "nothing"
         raise UserError(
@@ -218,15 +243,17 @@ def _compare_options(path: str, config: Namespace) -> None:
             print(f"--init-checkpoint: other options: {text}", file=sys.stderr)
 
 
-def _candidates(name, saved, cell_name):
-    """The names in a checkpoint that may hold the variable `name`."""
+def _candidates(variable, saved, cell_name):
+    """The names in a checkpoint that may hold a variable."""
+    name = variable.op.name
     if name in saved:
         return [name]
     for readout in READOUT_NAMES:
         if readout.get(name) in saved:
             return [readout[name]]
     if name in READOUT_NAMES[0]:
-        return []
+        shape = tuple(variable.shape.as_list())
+        return [n for n in saved if saved[n].shape == shape and "_cell/" not in n]
     before, within_cell = f"/{name}".split(f"/{cell_name}/", 1)
     in_stack = re.search(r"/cell_\d+$", before)
     layer = in_stack.group() if in_stack else ""

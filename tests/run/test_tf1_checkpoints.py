@@ -157,6 +157,51 @@ def test_a_cell_of_another_name_is_found(tmp_path, parse, weights):
         )
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        # TF 0.12, 1.0, and readouts of other names.
+        ("RNN/BasicRNNCell/Linear/Matrix", "RNN/BasicRNNCell/Linear/Bias", "W", "b"),
+        (
+            "rnn/basic_rnn_cell/weights",
+            "rnn/basic_rnn_cell/biases",
+            "weights",
+            "biases",
+        ),
+        ("RNN/BasicLSTMCell/W_0", "RNN/BasicLSTMCell/B", "softmax/kernel", "softmax/b"),
+        ("a/RNN/GRUCell/Linear/Matrix", "a/RNN/GRUCell/Linear/Bias", "out_w", "out_b"),
+    ],
+)
+def test_the_names_of_older_tensorflows_are_known(names, tmp_path, parse, weights):
+    order = ("rnn/basic_rnn_cell/kernel", "rnn/basic_rnn_cell/bias")
+    order += ("dense/kernel", "dense/bias")
+    saved = {name: weights[key] for name, key in zip(names, order)}
+    found = load_rnn(save(tmp_path, saved), parse)
+    for key in order:
+        np.testing.assert_array_equal(found[key], weights[key])
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("RNN/GRUCell/Gates/Linear/Matrix", "rnn/gru_cell/gates/kernel"),
+        ("rnn/gru_cell/candidate/biases", "rnn/gru_cell/candidate/bias"),
+        (
+            "RNN/MultiRNNCell/Cell1/BasicLSTMCell/Linear/Bias",
+            "rnn/multi_rnn_cell/cell_1/basic_lstm_cell/bias",
+        ),
+        (
+            "rnn/multi_rnn_cell/cell_0/lstm_cell/weights",
+            "rnn/multi_rnn_cell/cell_0/lstm_cell/kernel",
+        ),
+        ("fully_connected/weights", "fully_connected/weights"),
+        ("rnn/lstm_cell/kernel", "rnn/lstm_cell/kernel"),
+    ],
+)
+def test_old_names_have_one_new_name(old, new):
+    assert tf1_checkpoints._modern(old) == new
+
+
 def test_averages_are_taken_before_the_weights_they_are_of(tmp_path, parse, weights):
     averages = {n: value + 1 for n, value in weights.items()}
     saved = {n + optimizer.AVERAGE: value for n, value in averages.items()}
