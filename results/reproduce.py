@@ -69,7 +69,9 @@ EXPERIMENTS = [
         "train_lstm.py --preset lstm-128-prediction",
         (0, 1, 2),
     ),
-    Experiment("rows, LSTM", "lstm-best", "train_lstm.py --preset best", (0, 1, 2)),
+    Experiment(
+        "rows, LSTM", "lstm-best", "train_lstm.py --preset best", tuple(range(5))
+    ),
     Experiment("pixels, GRU", "gru-notebook", "train_gru_pixel.py", tuple(range(8))),
     Experiment(
         "pixels, GRU", "gru-best", "train_gru_pixel.py --preset best", (0, 1, 2)

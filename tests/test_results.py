@@ -64,6 +64,7 @@ def test_what_is_kept_is_of_the_command(folder, parse):
     [
         (reproduce.results_table, "docs/results.md"),
         (reproduce.ingredients_table, "docs/results.md"),
+        (reproduce.notebook_table, "docs/results.md"),
         (reproduce.best_table, "README.md"),
     ],
     ids=lambda x: getattr(x, "__name__", None),

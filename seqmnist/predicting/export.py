@@ -83,17 +83,18 @@ def export(classifier: Classifier, session: tf.Session, path: str) -> float:
         the network, 0 to `TOLERANCE`, for as many random images as there are classes.
 
     Raises:
-        UserError: as `check_export_dir`.
+        UserError: as `check_export_dir`; or the exported graph's probabilities differ
+            from the network's.
         CannotWrite: disk full, folder gone, not allowed.
-        RuntimeError: the exported graph's probabilities differ from the network's.
     """
     check_export_dir(path)
     graph, signature = build_inference_graph(classifier, session)
     difference = _compare(classifier, session, graph, signature)
     if not difference <= TOLERANCE:
-        raise RuntimeError(
-            f"the exported graph's probabilities differ by {difference} from the "
-            "network's"
+        raise UserError(
+            "--export: traced again, the network gives probabilities that differ by "
+            f"{difference:.2g}; export needs a network without state or random numbers "
+            "in evaluation (noise is None there)"
         )
     with _in_one_piece(Path(path).absolute()) as partial:
         builder = tf.saved_model.Builder(str(partial))
