@@ -43,10 +43,7 @@ def make_parser():
     Returns:
         The parser.
     """
-    parser = OneLineParser(
-        prog="compare.py",
-        description=__doc__,
-    )
+    parser = OneLineParser(prog="compare.py", description=__doc__)
     parser.add_argument(
         "--log-dir",
         default=str(LOG_DIR),

@@ -121,10 +121,7 @@ INGREDIENTS = [
 @one_line_errors
 def main(argv=None):
     """Runs what is missing, then prints the tables; returns an exit status."""
-    parser = OneLineParser(
-        prog="reproduce.py",
-        description=__doc__,
-    )
+    parser = OneLineParser(prog="reproduce.py", description=__doc__)
     parser.add_argument("--only", default="", help="a name, or letters of names")
     parser.add_argument(
         "--jobs", type=whole_number(1), default=1, help="runs at the same time"
@@ -246,11 +243,8 @@ def notebook_table(results_dir):
         The table, lines of Markdown.
     """
     head = ["seed", "loss stays below 2.2 from step", "training batches at 0.97"]
-    lines = [[*head, "test accuracy"]]
-    lines.append(["---"] * len(lines[0]))
-    for folder in sorted((results_dir / "gru-notebook").glob("seed*[0-9]")):
-        lines.append([folder.name[len("seed") :], *notebook_row(folder)])
-    return _lines(lines)
+    rows = map(notebook_row, _seed_folders(results_dir / "gru-notebook"))
+    return _lines([*head, "test accuracy"], rows)
 
 
 def notebook_row(folder):
@@ -260,19 +254,20 @@ def notebook_row(folder):
         folder: its folder in results/.
 
     Returns:
-        A list of strings: the step after which training no longer guesses, the first
-        step at which the training batches since the last report have
-        `NOTEBOOK_ACCURACY`, and the test accuracy. A dash for never.
+        A list of strings: the seed, the step from which training no longer guesses, the
+        first step at which the training batches since the last report have
+        `NOTEBOOK_ACCURACY`, and the test accuracy. A dash for never, and for the test
+        accuracy of a run that diverged.
     """
     rows = [row for row in read_metrics(folder) if row["split"] == "train"]
     guessing = [row["step"] for row in rows if row["loss"] >= GUESSING]
     learning = [row["step"] for row in rows if row["step"] > max(guessing, default=0)]
     good = [row["step"] for row in rows if row["accuracy"] >= NOTEBOOK_ACCURACY]
-    result = Result.parse((folder / RESULT_FILE).read_text())
-    return [
-        *(f"{steps[0]:,.0f}" if steps else "–" for steps in (learning, good)),
-        f"{result.test_accuracy:.4f}",
-    ]
+    result, accuracy = folder / RESULT_FILE, "–"
+    if result.exists():
+        accuracy = f"{Result.parse(result.read_text()).test_accuracy:.4f}"
+    firsts = [f"{steps[0]:,.0f}" if steps else "–" for steps in (learning, good)]
+    return [folder.name[len("seed") :], *firsts, accuracy]
 
 
 def best_table(results_dir):
@@ -312,23 +307,24 @@ def best_row(experiment, runs):
 
 def _read_runs(experiment, results_dir):
     """Reads the runs of an experiment that are there, in the order of their seeds."""
-    folders = sorted((results_dir / experiment.name).glob("seed*[0-9]"))
-    return [read_run(folder) for folder in folders]
+    return [read_run(folder) for folder in _seed_folders(results_dir / experiment.name)]
+
+
+def _seed_folders(folder):
+    """The folders of an experiment's runs, in the order of their seeds."""
+    return sorted(folder.glob("seed*[0-9]"))
 
 
 def _table(head, experiments, make_row, results_dir):
     """A table in Markdown, with a row for each experiment that has been run."""
-    lines = [head, ["---"] * len(head)]
-    for experiment in experiments:
-        runs = _read_runs(experiment, results_dir)
-        if runs:
-            lines.append(make_row(experiment, runs))
-    return _lines(lines)
+    found = [(e, _read_runs(e, results_dir)) for e in experiments]
+    return _lines(head, [make_row(e, runs) for e, runs in found if runs])
 
 
-def _lines(rows):
+def _lines(head, rows):
     """A table in Markdown."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def ingredients_row(experiment, runs):

@@ -35,6 +35,17 @@ MAX_GZIP_RATIO = 100
 ALWAYS_READ = 1 << 26  # bytes
 CHUNK_SIZE = 1 << 20  # bytes per read, so that a wrong header allocates no memory
 
+# The first bytes of what is found in place of a data file.
+FOREIGN = {
+    rb"\s*<": "an HTML page, as a download that failed",
+    rb"version https://git-lfs": "a pointer of Git LFS (fetch the file: git lfs pull)",
+    rb"PK\x03\x04": "a ZIP archive (unpack it)",
+    rb"\x1f\x8b": "gzip within gzip (unpack it once)",
+    rb"BZh": "a bzip2 file (unpack it)",
+    rb"\xfd7zXZ": "an xz file (unpack it)",
+    rb"\x93NUMPY": "a file of NumPy",
+}
+
 
 def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
     """Reads an IDX file.
@@ -100,18 +111,6 @@ def _parse_idx(
             f"{path}: trailing bytes after the {announced} that the header announces"
         )
     return np.frombuffer(b"".join(chunks), dtype).reshape(shape), digest.hexdigest()
-
-
-# The first bytes of what is found in place of a data file.
-FOREIGN = {
-    rb"\s*<": "an HTML page, as a download that failed",
-    rb"version https://git-lfs": "a pointer of Git LFS (fetch the file: git lfs pull)",
-    rb"PK\x03\x04": "a ZIP archive (unpack it)",
-    rb"\x1f\x8b": "gzip within gzip (unpack it once)",
-    rb"BZh": "a bzip2 file (unpack it)",
-    rb"\xfd7zXZ": "an xz file (unpack it)",
-    rb"\x93NUMPY": "a file of NumPy",
-}
 
 
 def _describe(start: bytes) -> str:

@@ -54,7 +54,6 @@ class Illustrator:
         self.splits = splits
         self.run = run
 
-    @figures.in_own_style
     def begin(self) -> None:
         """Adds options, inputs and initial histograms to a new log.
 
@@ -70,11 +69,7 @@ class Illustrator:
         columns = summaries.hyperparameters(values, names, options.NUMBERS)
         self.run.add(WHOLE_RUN, 0, *columns)
         if network.histograms is not None:
-            images = self.splits.train.images[:NUM_INPUTS]
-            feed = {network.classifier.images: images}
-            inputs = network.session.run(network.classifier.evaluation.inputs, feed)
-            figure = figures.inputs(images, inputs, self.config.view)
-            self.run.add(WHOLE_RUN, 0, summaries.image("inputs", figure))
+            self._add_inputs()
         self.add_histograms(0)
 
     def add_histograms(self, step: int) -> None:
@@ -97,7 +92,6 @@ class Illustrator:
             raise Diverged("a weight or gradient is not a finite number")
         self.run.add("train", step, summary)
 
-    @figures.in_own_style
     def add_pictures(self, step: int, logits: np.ndarray) -> None:
         """Adds the validation split's confusion matrix and most confident mistakes.
 
@@ -108,12 +102,9 @@ class Illustrator:
         Raises:
             CannotWrite: disk full, or folder gone.
         """
-        if self.network.histograms is None:
-            return
-        for name, figure in self._pictures("validation", step, logits).items():
-            self.run.add("validation", step, summaries.image(name, figure))
+        if self.network.histograms is not None:
+            self._add_pictures("validation", step, logits)
 
-    @figures.in_own_style
     def finish(self, step: int, logits: np.ndarray) -> None:
         """Adds the test split's pictures, and writes pictures and reading to files.
 
@@ -128,11 +119,29 @@ class Illustrator:
             self._save_figures(step, logits)
         self.run.add(WHOLE_RUN, step, summaries.success())
 
+    @figures.in_own_style
+    def _add_inputs(self) -> None:
+        """Adds a picture of the network's inputs to the log."""
+        classifier = self.network.classifier
+        images = self.splits.train.images[:NUM_INPUTS]
+        feed = {classifier.images: images}
+        inputs = self.network.session.run(classifier.evaluation.inputs, feed)
+        figure = figures.inputs(images, inputs, self.config.view)
+        self.run.add(WHOLE_RUN, 0, summaries.image("inputs", figure))
+
+    @figures.in_own_style
+    def _add_pictures(self, split: str, step: int, logits: np.ndarray) -> dict:
+        """Adds a split's pictures to the log; returns the figures by their names."""
+        pictures = self._pictures(split, step, logits)
+        for name, figure in pictures.items():
+            self.run.add(split, step, summaries.image(name, figure))
+        return pictures
+
+    @figures.in_own_style
     def _save_figures(self, step: int, logits: np.ndarray) -> None:
         """Draws the test split's pictures and the reading; writes the predictions."""
         test, folder = self.splits.test, self.run.folder
-        for name, figure in self._pictures("test", step, logits).items():
-            self.run.add("test", step, summaries.image(name, figure))
+        for name, figure in self._add_pictures("test", step, logits).items():
             figures.save(figure, folder / f"{name}.png")
         write_predictions(folder, test.labels, logits)
         correct = self._count_while_reading(test)

@@ -38,10 +38,10 @@ OLD_NAMES = (
     (r"\bBasicLSTMCell/", "basic_lstm_cell/"),
     (r"\bLSTMCell/", "lstm_cell/"),
     (r"\bGRUCell/", "gru_cell/"),
-    (r"(_cell/.*|_cell/)Gates/", r"\1gates/"),
-    (r"(_cell/.*|_cell/)Candidate/", r"\1candidate/"),
-    (r"(_cell/.*|_cell/)(Linear/Matrix|W_0|weights)$", r"\1kernel"),
-    (r"(_cell/.*|_cell/)(Linear/Bias|B|biases)$", r"\1bias"),
+    (r"(_cell/(?:.*/)?)Gates/", r"\1gates/"),
+    (r"(_cell/(?:.*/)?)Candidate/", r"\1candidate/"),
+    (r"(_cell/(?:.*/)?)(?:Linear/Matrix|W_0|weights)$", r"\1kernel"),
+    (r"(_cell/(?:.*/)?)(?:Linear/Bias|B|biases)$", r"\1bias"),
 )
 
 # Options that change what weights of the same shapes compute.
@@ -216,9 +216,7 @@ def _account_for(saved, used, cell_name, path):
     """
     slots = tuple(f"{name}/" for name in used)
     left = [name for name in saved if name not in used and not name.startswith(slots)]
-    cells = "|".join(map(re.escape, (cell_name, *CELL_NAMES)))
-    in_cell = re.compile(rf"(.*/)?(multi_rnn_cell|{cells})/")
-    scopes = tuple(match.group() for match in map(in_cell.match, used) if match)
+    scopes = tuple(filter(None, (_cell_scope(name, cell_name) for name in used)))
     of_cell = [name for name in left if name.startswith(scopes)]
     if of_cell:
         raise UserError(
@@ -228,6 +226,13 @@ def _account_for(saved, used, cell_name, path):
         )
     if left:
         print(f"--init-checkpoint: not read: {', '.join(left)}", file=sys.stderr)
+
+
+def _cell_scope(name, cell_name):
+    """The scope, with its slash, of the cell or stack of a variable; else ""."""
+    cells = "|".join(map(re.escape, (cell_name, *CELL_NAMES)))
+    match = re.match(rf"(.*/)?(multi_rnn_cell|{cells})/", name)
+    return match.group() if match else ""
 
 
 def _compare_options(path: str, config: Namespace) -> None:
@@ -253,7 +258,8 @@ def _candidates(variable, saved, cell_name):
             return [readout[name]]
     if name in READOUT_NAMES[0]:
         shape = tuple(variable.shape.as_list())
-        return [n for n in saved if saved[n].shape == shape and "_cell/" not in n]
+        outside = [name for name in saved if not _cell_scope(name, cell_name)]
+        return [name for name in outside if saved[name].shape == shape]
     before, within_cell = f"/{name}".split(f"/{cell_name}/", 1)
     in_stack = re.search(r"/cell_\d+$", before)
     layer = in_stack.group() if in_stack else ""

@@ -137,6 +137,21 @@ NAMES = [
 ]
 
 
+IDX_FILE = "{part}-{what}-idx{axes}-ubyte"
+
+
+def write_set(folder, arrays, form=IDX_FILE, test="test"):
+    """Writes the arrays, in the order of `NAMES`, under names of this form."""
+    paths = []
+    for name, array in zip(NAMES, arrays):
+        part, what = name.replace("test", test).split("-")
+        path = folder / form.format(part=part, what=what, axes=array.ndim)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_idx(path, array)
+        paths.append(path)
+    return paths
+
+
 def arrays_of(splits):
     """The arrays of the small data set, in the order of `NAMES`."""
     train, test = splits.train, splits.test
@@ -155,12 +170,7 @@ def arrays_of(splits):
 )
 @pytest.mark.parametrize("test", ["test", "t10k"])
 def test_folders_are_read_as_people_have_them(names, test, splits, tmp_path):
-    for name, array in zip(NAMES, arrays_of(splits)):
-        part, what = name.replace("test", test).split("-")
-        axes = 3 if what == "images" else 1
-        path = tmp_path / names.format(part=part, what=what, axes=axes)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_idx(path, array)
+    for path in write_set(tmp_path, arrays_of(splits), names, test):
         (path.parent / f"._{path.name}").write_text("of macOS")
     check_small(mnist.load_splits(tmp_path, 10), splits)
 
@@ -175,7 +185,7 @@ def check_small(found, splits):
 
 def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
     arrays = arrays_of(splits)
-    for name in ("keras", "kmnist", "idx"):
+    for name in ("keras", "kmnist"):
         (tmp_path / name).mkdir()
     keys = ("x_train", "y_train", "x_test", "y_test")
     np.savez_compressed(
@@ -185,8 +195,7 @@ def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
         part, what = name.split("-")
         short = "imgs" if what == "images" else what
         np.savez(str(tmp_path / "kmnist" / f"kmnist-{part}-{short}.npz"), array)
-        axes = 3 if what == "images" else 1
-        write_idx(tmp_path / "idx" / f"{part}-{what}-idx{axes}-ubyte", array)
+    write_set(tmp_path / "idx", arrays)
     digests = set()
     for name in ("keras", "kmnist", "idx"):
         found = mnist.load_splits(tmp_path / name, 10)
@@ -241,11 +250,8 @@ def test_what_is_there_in_place_of_a_data_set_is_said(small_data, tmp_path):
 
 
 def test_emnists_images_are_turned_upright(splits, tmp_path):
-    for name, array in zip(NAMES, arrays_of(splits)):
-        axes = 3 if array.ndim == 3 else 1
-        lying = array.swapaxes(1, 2) if array.ndim == 3 else array
-        path = tmp_path / f"emnist-digits-{name}-idx{axes}-ubyte.gz"
-        write_idx(path, np.ascontiguousarray(lying))
+    lying = [a.swapaxes(1, 2).copy() if a.ndim == 3 else a for a in arrays_of(splits)]
+    write_set(tmp_path, lying, f"emnist-digits-{IDX_FILE}.gz")
     found = mnist.load_splits(tmp_path, 10)
     check_small(found, splits)
     assert found.remark == "EMNIST's images lie transposed and are turned upright"
@@ -253,10 +259,7 @@ def test_emnists_images_are_turned_upright(splits, tmp_path):
 
 def test_the_polarity_is_noticed(splits, tmp_path, small_data):
     assert mnist.load_splits(small_data, 20).polarity == mnist.LIGHT_ON_DARK
-    for name, array in zip(NAMES, arrays_of(splits)):
-        axes = 3 if array.ndim == 3 else 1
-        array = 255 - array if axes == 3 else array
-        write_idx(tmp_path / f"{name}-idx{axes}-ubyte", array)
+    write_set(tmp_path, [255 - a if a.ndim == 3 else a for a in arrays_of(splits)])
     found = mnist.load_splits(tmp_path, 10)
     assert found.polarity == mnist.DARK_ON_LIGHT
     assert found.remark == "the images are dark on light, unlike MNIST's"

@@ -193,8 +193,7 @@ def test_checkpoints_may_be_made_by_the_clock(small, monkeypatch, tmp_path):
 
 
 def test_the_best_on_validation_is_kept(argv, tmp_path):
-    argv = [*argv, "--evaluate-every", "1", "--steps", "30", "--summaries", "scalars"]
-    assert main("train_lstm", argv) == 0
+    assert main("train_lstm", [*argv, "--evaluate-every", "1", "--steps", "30"]) == 0
     (folder,) = run_folders(tmp_path / "logs", "train_lstm")
     rows = fingerprint(folder)["metrics.csv"]
     figures = {
