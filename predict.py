@@ -6,8 +6,9 @@
 
 RUN_DIR is the folder that a training printed as its run folder. For each picture the
 output has a line on the ink that was found, a line on the prediction, and probability
-and logit of each class. For a test image it also has the actual label.
-`--figure reading.png` draws the probabilities over time while the image is read.
+and logit of each class; of many classes, of the ten most probable. For a test image it
+also has the actual label. `--figure reading.png` draws the probabilities over time,
+while the image is read.
 """
 
 import os
@@ -35,9 +36,10 @@ from seqmnist.run.checkpoints import Variables
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 MAX_ATTEMPTS = 5  # to read a checkpoint while a run that still trains removes old ones
 MAX_DRAWN = 20  # images in a figure, which is then a yard long
+MAX_LISTED = 10  # classes in a picture's table: the most probable ones
 
 # title: the name in the output; note: a picture's description, or ""; image: uint8
-# [28, 28], 0 (paper) to 255 (ink); label: 0 to 9, or None if unknown.
+# [height, width], 0 (paper) to 255 (ink); label: a class's number, None if unknown.
 Example = namedtuple("Example", "title note image label")
 
 
@@ -149,13 +151,13 @@ def _check_figure(file, num_images):
         )
 
 
-def read_pictures(files, polarity, wanted):
+def read_pictures(files, polarity, form):
     """Reads pictures; prints a line on stderr for each one that cannot be read.
 
     Args:
         files: the paths of the pictures.
         polarity: one of `pictures.POLARITIES`.
-        wanted: the polarity of the images that the network was trained on.
+        form: the `pictures.Form` of the images that the network was trained on.
 
     Returns:
         A list of `Example`s, one for each picture that can be read.
@@ -163,7 +165,7 @@ def read_pictures(files, polarity, wanted):
     examples = []
     for file in files:
         try:
-            picture = pictures.read_picture(file, polarity, wanted)
+            picture = pictures.read_picture(file, polarity, form)
         except UserError as error:
             print(f"error: {one_line(str(error))}", file=sys.stderr)
             continue
@@ -188,7 +190,9 @@ def read_test_images(indices, data_dir, config, record):
     """
     folder = config.data_dir if data_dir is None else data_dir
     try:
-        splits = mnist.load_splits(folder, config.validation_size)
+        splits = mnist.load_splits(
+            folder, config.validation_size, config.emnist_split, config.class_names
+        )
     except UserError as error:
         if data_dir is not None:
             raise
@@ -219,12 +223,13 @@ def run_network(classifier, session, images, batch_size, per_step):
     Args:
         classifier: the `Classifier`.
         session: a session with the weights.
-        images: uint8 `[num_images, 28, 28]`, 0 to 255.
+        images: uint8 `[num_images, height, width]`, 0 to 255.
         batch_size: images per batch.
         per_step: whether to compute logits after every time step.
 
     Returns:
-        float32 `[num_images, 10]`; with `per_step`, `[num_images, time_steps, 10]`.
+        float32 `[num_images, num_classes]`; with `per_step`, `[num_images, time_steps,
+        num_classes]`.
     """
     trace = classifier.evaluation
     fetch = trace.logits_per_step if per_step else trace.logits
@@ -235,26 +240,29 @@ def run_network(classifier, session, images, batch_size, per_step):
     return np.concatenate(batches)
 
 
-def describe(example, logits):
+def describe(example, logits, names):
     """Makes the output on an example.
 
     Args:
         example: the `Example`.
-        logits: float32 `[10]`.
+        logits: float32 `[num_classes]`.
+        names: the classes' names.
 
     Returns:
         A list of lines.
     """
     probabilities = reading.softmax(logits)
     predicted = int(logits.argmax())
-    verdict = f"predicted label {predicted}  probability {probabilities[predicted]:.4f}"
+    probability = f"{probabilities[predicted]:.4f}"
+    verdict = f"predicted label {names[predicted]}  probability {probability}"
     if example.label is not None:
-        verdict = f"actual label {example.label}  {verdict}"
+        verdict = f"actual label {names[example.label]}  {verdict}"
         verdict += "" if predicted == example.label else "  (wrong)"
+    chosen = sorted(np.argsort(-logits, kind="stable")[:MAX_LISTED])
     rows = [
-        ("class", *map(str, range(len(logits)))),
-        ("prob.", *(f"{probability:.4f}" for probability in probabilities)),
-        ("logit", *(f"{logit:.3f}" for logit in logits)),
+        ("class", *(names[number] for number in chosen)),
+        ("prob.", *(f"{probabilities[number]:.4f}" for number in chosen)),
+        ("logit", *(f"{logits[number]:.3f}" for number in chosen)),
     ]
     widths = [max(map(len, column)) for column in zip(*rows)]
     table = [" ".join(c.rjust(w) for c, w in zip(row, widths)) for row in rows]
@@ -263,13 +271,14 @@ def describe(example, logits):
 
 
 @figures.in_own_style
-def save_figure(file, examples, logits_per_step, in_order):
+def save_figure(file, examples, logits_per_step, names, in_order):
     """Draws the probabilities over time while the images are read.
 
     Args:
         file: the path of the figure, ending in one of `FIGURE_FORMATS`.
         examples: the `Example`s.
-        logits_per_step: float32 `[num_examples, time_steps, 10]`.
+        logits_per_step: float32 `[num_examples, time_steps, num_classes]`.
+        names: the classes' names.
         in_order: whether the images are read from the top.
 
     Raises:
@@ -282,6 +291,7 @@ def save_figure(file, examples, logits_per_step, in_order):
         images=np.stack([example.image for example in examples]),
         probabilities=reading.softmax(logits_per_step),
         labels=[example.label for example in examples],
+        names=figures.drawable(names),
         in_order=in_order,
     )
     with creating(Path(file)) as partial:
@@ -324,10 +334,11 @@ def _predict(args, config, examples, classifier, session):
     size = config.evaluation_batch_size
     logits = run_network(classifier, session, images, size, per_step=False)
     for example, values in zip(examples, logits):
-        print("\n".join(describe(example, values)))
+        print("\n".join(describe(example, values, config.classes)))
     if args.figure is not None:
         logits = run_network(classifier, session, images, size, per_step=True)
-        save_figure(args.figure, examples, logits, in_order=config.permute is None)
+        in_order = config.permute is None
+        save_figure(args.figure, examples, logits, config.classes, in_order)
         print(f"figure: {shown(args.figure)}")
 
 
@@ -346,8 +357,10 @@ def main(argv=None):
     script, config, record = read_run(args.run_dir)
     find_checkpoint(args.run_dir, args.checkpoint)  # before TensorFlow is loaded
     # A run from before the polarity was recorded was trained as MNIST is.
-    wanted = record.get("polarity", mnist.LIGHT_ON_DARK)
-    examples = read_pictures(args.images, args.polarity, wanted)
+    polarity = record.get("polarity", mnist.LIGHT_ON_DARK)
+    height, width = config.image_shape
+    form = pictures.Form(height, width, polarity)
+    examples = read_pictures(args.images, args.polarity, form)
     status = 0 if len(examples) == len(args.images) else 2
     if args.test_index:
         examples += read_test_images(args.test_index, args.data_dir, config, record)

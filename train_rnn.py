@@ -25,7 +25,7 @@ from seqmnist.errors import one_line_errors
 from seqmnist.noise import candidate_mask, dropout
 from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
-from seqmnist.sequences import VIEWS, as_sequences
+from seqmnist.sequences import as_sequences
 
 CELL_OPTIONS = {"recurrent_init": "glorot"}
 DEFAULTS = {"view": "rows", "units": 150, "cell_name": "basic_rnn_cell", **CELL_OPTIONS}
@@ -65,13 +65,12 @@ def network(images, config, noise):
     """Builds the network; training, evaluation and export trace this function.
 
     Args:
-        images: uint8 `[batch_size, 28, 28]`, 0 to 255.
+        images: uint8 `[batch_size, height, width]`, 0 to 255.
         config: the run's configuration; seqmnist/cli/options.py lists its options.
         noise: the `Noise` for dropout and the like in training, else `None`.
     """
-    view = VIEWS[config.view]
     with tf.name_scope("view"):
-        sequences = as_sequences(images, view, config.permute)
+        sequences = as_sequences(images, config.view, config.permute)
         inputs = scale_pixels(sequences, config.input_scale)
         # inputs       [batch_size, time_steps, input_size]
 
@@ -93,7 +92,7 @@ def network(images, config, noise):
         # final_state  [batch_size, num_units] per layer
 
     with tf.name_scope("readout"):
-        readout = Readout(config.readout_init, config.readout_bias)
+        readout = Readout(config.num_classes, config.readout_init, config.readout_bias)
         state = dropout(cell.last_output(final_state), config.dropout, noise)
         logits = readout(state)  # [batch_size, num_classes]
         logits_per_step = readout(outputs)  # [batch_size, time_steps, num_classes]
@@ -115,7 +114,9 @@ def optimizer(learning_rate):
 def main(argv=None):
     """Trains with the options of the command line; returns the exit status."""
     config = parse(argv, "train_rnn", __doc__, DEFAULTS, PRESETS)
-    splits = mnist.load_splits(config.data_dir, config.validation_size)
+    splits = mnist.load_splits(
+        config.data_dir, config.validation_size, config.emnist_split, config.class_names
+    )
     train_and_evaluate(config, splits, network, loss, optimizer)
     return 0
 

@@ -33,7 +33,7 @@ from seqmnist.classifier import Classifier  # noqa: E402
 from seqmnist.cli.parser import parse  # noqa: E402
 from seqmnist.cores import num_cores  # noqa: E402
 from seqmnist.data import mnist  # noqa: E402
-from seqmnist.sequences import VIEWS  # noqa: E402
+from seqmnist.sequences import sequence_shape  # noqa: E402
 
 TF1_PYTHON = PROJECT_DIR / ".venv-tf1" / "bin" / "python"
 PEERS = [
@@ -152,6 +152,7 @@ def write_task(workload, path):
     script = importlib.import_module(workload.script)
     argv = ["--preset", workload.preset, "--units", str(workload.units)]
     config = parse(argv, workload.script, "", script.DEFAULTS, script.PRESETS)
+    config.image_shape, config.num_classes = [28, 28], 10
     classifier = Classifier(config, script.network, script.loss, script.optimizer)
     with tf.Session(graph=classifier.graph) as session:
         session.run(classifier.init_op)
@@ -160,8 +161,8 @@ def write_task(workload, path):
         )
     train = mnist.load_splits().train
     count = NUM_BATCHES * workload.batch_size
-    view = VIEWS[workload.view]
-    sequences = train.images[:count].reshape(count, view.time_steps, view.input_size)
+    shape = sequence_shape(workload.view, 28, 28)
+    sequences = train.images[:count].reshape(count, *shape)
     if workload.time_steps is not None:  # shorter, or each pixel several times
         repeats = -(-workload.time_steps // sequences.shape[1])
         sequences = np.repeat(sequences, repeats, 1)[:, : workload.time_steps]

@@ -10,8 +10,6 @@ from collections import namedtuple
 from typing import Callable, Iterator
 
 from seqmnist import tf1 as tf
-from seqmnist.data import mnist
-from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.errors import UserError
 from seqmnist.noise import Noise
 from seqmnist.optimizer import Optimizer, average_weights
@@ -44,9 +42,11 @@ class Classifier:
     exported model (predicting/export.py) trace them again.
 
     Args:
-        config: the run's configuration, see cli/options.py.
-        network: the script's function: takes images, uint8 `[batch_size, 28, 28]`, the
-            configuration, and the `Noise` in training, else `None`; returns `Outputs`.
+        config: the run's configuration, see cli/options.py; with `image_shape` and
+            `num_classes`, as in `Splits`.
+        network: the script's function: takes images, uint8 `[batch_size, height,
+            width]`, the configuration, and the `Noise` in training, else `None`;
+            returns `Outputs`.
         loss: the script's function: takes labels, int32 `[batch_size]`, the `Outputs`
             and the configuration; returns a float32 scalar, a mean over the batch.
         optimizer: the script's function: takes a callable that returns the learning
@@ -85,7 +85,7 @@ class Classifier:
         with seeded_graph(config.seed) as self.graph:
             with tf.name_scope("input"):
                 self.images = tf.placeholder(
-                    tf.uint8, [None, *mnist.IMAGE_SHAPE], "images"
+                    tf.uint8, [None, *config.image_shape], "images"
                 )
                 self.labels = tf.placeholder(tf.int32, [None], "labels")
             step = tf.train.get_or_create_global_step()
@@ -108,7 +108,7 @@ class Classifier:
         """Traces the network again with the same variables, also within a function.
 
         Args:
-            images: uint8 `[batch_size, 28, 28]`.
+            images: uint8 `[batch_size, height, width]`.
             labels: int32 `[batch_size]`.
             noise: the `Noise` in training, else `None`.
 
@@ -204,22 +204,22 @@ class Readout:
     `[num_units, num_classes]` and `dense/bias` `[num_classes]`. All calls share them.
 
     Args:
+        num_classes: number of logits.
         kernel_init: "glorot" for Glorot's uniform distribution (Glorot and Bengio
             2010; the default of `tf.layers.dense`), "uniform" for U[0, 1), "normal" for
             a normal distribution of stddev 0.1 truncated at two stddev.
         bias_init: a number, or "uniform" for U[0, 1).
-        num_classes: number of logits.
     """
 
     def __init__(
         self,
+        num_classes: int,
         kernel_init: str = "glorot",
         bias_init: float | str = 0.0,
-        num_classes: int = NUM_CLASSES,
     ) -> None:
+        self.num_classes = num_classes
         self.kernel_init = kernel_init
         self.bias_init = bias_init
-        self.num_classes = num_classes
 
     def __call__(self, states: tf.Tensor) -> tf.Tensor:
         """Computes the logits.

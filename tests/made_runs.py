@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 import compare
+from seqmnist.data.class_names import numbered
 from seqmnist.record.log import METRICS, Result
 from seqmnist.record.predictions import write_predictions
 
@@ -79,7 +80,9 @@ def predict(folder, wrong):
     """Writes predictions that are wrong for these images."""
     predictions = LABELS.copy()
     predictions[wrong] = (predictions[wrong] + 1) % 10
-    write_predictions(folder, LABELS, np.eye(10, dtype=np.float32)[predictions])
+    write_predictions(
+        folder, LABELS, np.eye(10, dtype=np.float32)[predictions], numbered(10)
+    )
 
 
 def lines_of(log_dir, capsys, *argv):

@@ -70,6 +70,7 @@ def main(name, argv):
 
 def classifier_of(script, config):
     """The `Classifier` that a script trains."""
+    config.image_shape, config.num_classes = [28, 28], 10
     return Classifier(config, script.network, script.loss, script.optimizer)
 
 

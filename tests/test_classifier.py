@@ -82,7 +82,7 @@ def test_pixels_are_scaled_as_told(splits):
 @pytest.mark.parametrize("kernel_init", ["glorot", "uniform", "normal"])
 def test_readout_kernel_starts_as_it_is_told(kernel_init):
     with seeded_graph(0) as graph:
-        Readout(kernel_init)(tf.zeros([1, 400]))
+        Readout(10, kernel_init)(tf.zeros([1, 400]))
         kernel, _ = tf.trainable_variables()
         init_op = tf.global_variables_initializer()
         with tf.Session(graph=graph) as session:
@@ -100,7 +100,7 @@ def test_readout_kernel_starts_as_it_is_told(kernel_init):
 def test_readout_bias_starts_as_it_is_told():
     for bias_init, low, high in ((0.1, 0.1, 0.1), (0.0, 0, 0), ("uniform", 0, 1)):
         with seeded_graph(0) as graph:
-            Readout("glorot", bias_init)(tf.zeros([1, 4]))
+            Readout(10, "glorot", bias_init)(tf.zeros([1, 4]))
             _, bias = tf.trainable_variables()
             init_op = tf.global_variables_initializer()
             with tf.Session(graph=graph) as session:

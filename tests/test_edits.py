@@ -304,7 +304,7 @@ def test_variables_that_traces_do_not_share_are_refused(parse):
 
 # What is replaced in the script -> how.
 REPLACED = {
-    "view": [("as_sequences(images, view,", "as_sequences(255 - images, view,")],
+    "view": [("as_sequences(images,", "as_sequences(255 - images,")],
     "scaling": [
         ("scale_pixels(sequences, config", "0.1 * scale_pixels(sequences, config")
     ],

@@ -4,15 +4,21 @@ import numpy as np
 import pytest
 
 from seqmnist import tf1 as tf
-from seqmnist.sequences import PERMUTATION_SEED, VIEWS, as_sequences, permutation
+from seqmnist.sequences import (
+    PERMUTATION_SEED,
+    VIEWS,
+    as_sequences,
+    permutation,
+    sequence_shape,
+)
 
 IMAGES = np.arange(3 * 784, dtype=np.int32).reshape(3, 28, 28)
 
 
 def sequences_of(images, view, permute=None):
     with tf.Graph().as_default(), tf.Session() as session:
-        placeholder = tf.placeholder(tf.int32, [None, 28, 28])
-        sequences = as_sequences(placeholder, VIEWS[view], permute)
+        placeholder = tf.placeholder(tf.int32, [None, *images.shape[1:]])
+        sequences = as_sequences(placeholder, view, permute)
         return sequences, session.run(sequences, {placeholder: images})
 
 
@@ -31,7 +37,7 @@ def test_pixels_are_read_left_to_right_then_down():
 @pytest.mark.parametrize("view", VIEWS)
 def test_permuted_pixels_are_the_fields_usual_ones(view):
     """np.random.RandomState(92916).permutation(784), on NumPy 1.18 and 2.4 alike."""
-    order = permutation(PERMUTATION_SEED)
+    order = permutation(PERMUTATION_SEED, 784)
     assert order[:5].tolist() == [319, 576, 323, 107, 355]
     assert sorted(order) == list(range(784))
     _, sequences = sequences_of(IMAGES, view, PERMUTATION_SEED)
@@ -44,13 +50,22 @@ def test_permuted_pixels_are_the_fields_usual_ones(view):
 @pytest.mark.parametrize("view", VIEWS)
 def test_shapes_are_known_before_the_graph_is_run(view):
     tensor, empty = sequences_of(IMAGES[:0], view)
-    expected = [VIEWS[view].time_steps, VIEWS[view].input_size]
+    expected = list(sequence_shape(view, 28, 28))
     assert tensor.shape.as_list() == [None, *expected]
     assert list(empty.shape) == [0, *expected]
 
 
-@pytest.mark.parametrize("shape", [(3, 784), (3, 28, 27), (28, 28)])
+def test_images_of_any_size_are_read():
+    images = IMAGES[:, :9, :20]
+    _, rows = sequences_of(images, "rows")
+    np.testing.assert_array_equal(rows, images)
+    _, pixels = sequences_of(images, "pixels", permute=3)
+    order = np.random.RandomState(3).permutation(180)
+    np.testing.assert_array_equal(pixels[..., 0], images.reshape(3, 180)[:, order])
+
+
+@pytest.mark.parametrize("shape", [(3, 784), (3, None, 28), (3, 28, 28, 1)])
 def test_other_shapes_are_refused(shape):
     with tf.Graph().as_default():
-        with pytest.raises(ValueError, match=r"expected \[None, \*\[28, 28\]\]"):
-            as_sequences(tf.zeros(shape), VIEWS["rows"])
+        with pytest.raises(ValueError, match=r"expected \[None, height, width\]"):
+            as_sequences(tf.placeholder(tf.uint8, shape), "rows")

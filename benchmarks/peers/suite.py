@@ -11,10 +11,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
 from seqmnist.cli.parser import parse
-from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
 from seqmnist.run.engine import make_engine
-from seqmnist.sequences import VIEWS, View
 
 NAME = "seqmnist"
 RECURRENCE = "fast"
@@ -29,8 +27,8 @@ class Peer:
         argv += ["--units", str(task.num_units), "--batch-size", str(task.batch_size)]
         config = parse(argv, task.script, "", script.DEFAULTS, script.PRESETS)
         # Sequences may be longer or shorter than an image has pixels.
-        mnist.IMAGE_SHAPE = (task.time_steps, task.input_size)
-        VIEWS[config.view] = View(config.view, task.time_steps, task.input_size)
+        config.image_shape = [task.time_steps, task.input_size]
+        config.num_classes = 10
         classifier = Classifier(config, script.network, script.loss, script.optimizer)
         self.engine = make_engine(classifier)
         weights = classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)

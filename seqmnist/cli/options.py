@@ -22,7 +22,8 @@ from seqmnist.cli.types import (
     steps_in_a_row,
     whole_number,
 )
-from seqmnist.data.mnist import IMAGE_SIZE, VALIDATION_SIZE
+from seqmnist.data.files import EMNIST_SPLITS
+from seqmnist.data.mnist import MAX_SIDE, VALIDATION_SIZE
 from seqmnist.initializers import BIAS_INITS, RECURRENT_INITS
 from seqmnist.optimizer import SCHEDULES
 from seqmnist.paths import DATA_DIR, LOG_DIR, shown
@@ -98,6 +99,22 @@ OPTIONS: dict[str, list[Option]] = {
             may_change=True,
         ),
         Option(
+            "emnist_split",
+            "the split to read in a folder with several of EMNIST's",
+            default=None,
+            choices=EMNIST_SPLITS,
+        ),
+        Option(
+            "class_names",
+            "file with a line per class, its name in figures and predictions; without "
+            "this option the classes.txt beside the data, if there is one",
+            default=None,
+            type=path,
+            metavar="FILE",
+            is_path=True,
+            may_change=True,
+        ),
+        Option(
             "validation_size",
             "training images held out for validation, from the front, 0 or more",
             default=VALIDATION_SIZE,
@@ -107,7 +124,8 @@ OPTIONS: dict[str, list[Option]] = {
         ),
         Option(
             "view",
-            "read an image as 28 rows of 28 pixels or as 784 single pixels",
+            "read an image row by row or pixel by pixel, MNIST's as 28 rows of 28 "
+            "pixels or as 784 single pixels",
             choices=list(VIEWS),
             shapes_weights=True,
         ),
@@ -131,9 +149,9 @@ OPTIONS: dict[str, list[Option]] = {
         Option(
             "max_shift",
             "move each training image by up to N pixels down or up and right or left, "
-            "anew each time, 0 to 28",
+            "anew each time, 0 to the images' size",
             default=0,
-            type=whole_number(0, IMAGE_SIZE),
+            type=whole_number(0, MAX_SIDE),
             metavar="N",
             is_number=True,
         ),

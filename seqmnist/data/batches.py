@@ -17,8 +17,8 @@ class Batch(NamedTuple):
     """Some examples of a split.
 
     Attributes:
-        images: uint8 `[batch_size, 28, 28]`, 0 to 255.
-        labels: uint8 `[batch_size]`, 0 to 9.
+        images: uint8 `[batch_size, height, width]`, 0 to 255.
+        labels: uint8 `[batch_size]`, 0 to `num_classes - 1`.
     """
 
     images: np.ndarray

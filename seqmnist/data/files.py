@@ -6,8 +6,10 @@
     KMNIST for NumPy              kmnist-train-imgs.npz, kmnist-test-labels.npz, ...
     Keras                         mnist.npz with x_train, y_train, x_test and y_test
 
-IDX files may be gzip or raw. The files may be up to two folders below the given one:
-torchvision has them in MNIST/raw, and some archives have a folder per file.
+IDX files may be gzip or raw. A file of class names may lie beside them: classes.txt, or
+EMNIST's own, such as emnist-letters-mapping.txt. The files may be up to two folders
+below the given one: torchvision has them in MNIST/raw, and some archives have a folder
+per file.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ IDX_NAME = re.compile(
 NPZ_NAME = re.compile(
     r"(?P<set>(?:.*[-_.])?)(?P<part>train|test)-(?P<what>imgs|labels)\.npz"
 )
+EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+CLASSES_FILE = "classes.txt"
 NPZ_OF_ONE = "arr_0"  # the name that NumPy gives an array without a name
 NPZ_OF_FOUR = dict(zip(KINDS, ("x_train", "y_train", "x_test", "y_test")))
 
@@ -50,11 +54,12 @@ class Source(NamedTuple):
 Sources = Dict[str, Source]  # by kind
 
 
-def find_sources(folder: Path) -> Sources:
+def find_sources(folder: Path, emnist_split: str | None = None) -> Sources:
     """Finds a data set in a folder, or in the folders below it.
 
     Args:
         folder: the folder, which exists.
+        emnist_split: one of `EMNIST_SPLITS`, to look for nothing else.
 
     Returns:
         The `Source` of each of `KINDS`.
@@ -65,20 +70,36 @@ def find_sources(folder: Path) -> Sources:
     partial: Sources = {}
     for depth in range(MAX_DEPTH + 1):
         found = _sets(_files(folder, depth))
+        if emnist_split is not None:
+            wanted = f"emnist-{emnist_split}-"
+            found = {key: value for key, value in found.items() if key[1] == wanted}
         complete = {name: s for name, s in found.items() if len(s) == len(KINDS)}
         if len(complete) > 1:
             names = ", ".join(f"{place}/{prefix}*" for place, prefix in complete)
-            raise UserError(
-                f"{folder}: {len(complete)} data sets ({names}); --data-dir takes a "
-                "folder with one"
-            )
+            remedy = "--data-dir takes a folder with one"
+            if all(prefix.startswith("emnist-") for _, prefix in complete):
+                remedy = "choose one with --emnist-split"
+            raise UserError(f"{folder}: {len(complete)} data sets ({names}); {remedy}")
         for sources in complete.values():
             return sources
         partial = max([partial, *found.values()], key=len)
+    what = "data set" if emnist_split is None else f"EMNIST split {emnist_split}"
     raise UserError(
-        f"{folder}: no data set: {_what_is_missing(folder, partial)}; --data-dir takes "
+        f"{folder}: no {what}: {_what_is_missing(folder, partial)}; --data-dir takes "
         "a folder with the four IDX files (see data/README.md)"
     )
+
+
+def find_class_names(sources: Sources) -> Path | None:
+    """The file with the names of a data set's classes, if one lies beside the data."""
+    path = sources["train-images"].path
+    if path.parent.name == path.name:
+        path = path.parent
+    prefix = path.name.split("train-images")[0]
+    for name in (f"{prefix}mapping.txt", CLASSES_FILE):
+        if path.with_name(name).is_file():
+            return path.with_name(name)
+    return None
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:

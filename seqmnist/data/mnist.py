@@ -1,4 +1,7 @@
-"""MNIST, or a data set in its format, as verified NumPy splits."""
+"""MNIST, or a data set in its format, as verified NumPy splits.
+
+The number of classes and the size of the images are those of the data.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmnist.data.files import Sources, find_sources
+from seqmnist.data.class_names import numbered, read_class_names
+from seqmnist.data.files import Sources, find_class_names, find_sources
 from seqmnist.data.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.data.npz import read_npz
 from seqmnist.errors import UserError
 from seqmnist.paths import DATA_DIR, check_folder
 
-IMAGE_SIZE = 28  # pixels, height and width
-IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE)
-NUM_CLASSES = 10
+MIN_SIDE, MAX_SIDE = 8, 64  # pixels, of an image
+MAX_LABEL = 255
 VALIDATION_SIZE = 5000  # as in the TensorFlow tutorials' reader
 
 # SHA-256 of the four decompressed files that ship in data/.
@@ -33,14 +36,15 @@ LIGHT_ON_DARK = "light-on-dark"
 DARK_ON_LIGHT = "dark-on-light"
 
 QMNIST_COLUMNS = 8  # the first column is the class
+MAX_LISTED = 5  # classes in a message
 
 
 class Split(NamedTuple):
     """Images and their labels.
 
     Attributes:
-        images: uint8 `[num_examples, 28, 28]`, 0 (paper) to 255 (ink).
-        labels: uint8 `[num_examples]`, 0 to 9.
+        images: uint8 `[num_examples, height, width]`, 0 (paper) to 255 (ink).
+        labels: uint8 `[num_examples]`, 0 to `num_classes - 1`.
     """
 
     images: np.ndarray
@@ -55,6 +59,8 @@ class Splits(NamedTuple):
         validation: the training files' first `validation_size` examples.
         test: the test files' examples.
         digest: SHA-256, in hexadecimal, of the four decompressed files' SHA-256.
+        class_names: a name per class; the labels as the files have them, if the
+            classes have no other names.
         polarity: `LIGHT_ON_DARK` or `DARK_ON_LIGHT`, by the borders of the training
             images. Pixels are not inverted.
         remark: what is unusual in the images, for people, or "".
@@ -64,29 +70,44 @@ class Splits(NamedTuple):
     validation: Split
     test: Split
     digest: str
+    class_names: tuple[str, ...] = numbered(10)
     polarity: str = LIGHT_ON_DARK
     remark: str = ""
 
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of an image, in pixels."""
+        _, height, width = self.train.images.shape
+        return height, width
+
 
 def load_splits(
-    data_dir: str | os.PathLike[str] = DATA_DIR, validation_size: int = VALIDATION_SIZE
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    validation_size: int = VALIDATION_SIZE,
+    emnist_split: str | None = None,
+    class_names: str | None = None,
 ) -> Splits:
     """Reads the data set in a folder, and splits it as the TF tutorials did.
+
+    EMNIST's images are turned upright. Labels that begin at 1 are made to begin at 0.
 
     Args:
         data_dir: folder with the training and test images and labels; files.py has the
             names. Files in the project's own `data/` are checked against their known
             digests.
         validation_size: number of training examples to hold out, from the front.
+        emnist_split: the split to read in a folder with several of EMNIST's, such as
+            "letters".
+        class_names: a file with a name per class; see class_names.py. `None` for the
+            one that lies beside the data, if there is one.
 
     Returns:
         `Splits`; the images stay uint8 and are not copied.
 
     Raises:
         UserError: the folder has no data set or several; a file cannot be read, does
-            not match its header, or holds labels outside 0 to 9; images and labels
-            differ in number; or
-            `validation_size` leaves no training examples.
+            not match its header, or holds what cannot be trained on; files do not
+            belong together; or `validation_size` leaves no training examples.
     """
     folder = Path(data_dir)
     if folder == DATA_DIR and not folder.exists():
@@ -100,32 +121,73 @@ def load_splits(
         "--data-dir takes a folder with the four IDX files of MNIST or of a set like "
         "it (see data/README.md)",
     )
-    sources = find_sources(folder)
-    (images, labels), train_digests = _read_pair(folder, sources, "train")
+    sources = find_sources(folder, emnist_split)
+    train, train_digests = _read_pair(folder, sources, "train")
     test, test_digests = _read_pair(folder, sources, "test")
-    num_train = len(labels)
+    num_train = len(train.labels)
     if not 0 <= validation_size < num_train:
         raise UserError(
             f"--validation-size {validation_size}: expected 0 to {num_train - 1}, as "
             f"{folder} holds {num_train} training images and one must remain"
         )
-    remarks = []
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise UserError(
+            f"{folder}: training images of {_size(train.images)} and test images of "
+            f"{_size(test.images)}; both must come from the same data set"
+        )
+    train, test, names, remarks = _classes(folder, train, test)
+    names_file = class_names or find_class_names(sources)
+    if names_file is not None:
+        names = read_class_names(str(names_file), names)
     if sources["train-images"].path.name.startswith("emnist-"):
         remarks.append("EMNIST's images lie transposed and are turned upright")
-        images = images.swapaxes(1, 2)
-        test = test._replace(images=test.images.swapaxes(1, 2))
-    polarity = _polarity(images)
+        train, test = (
+            split._replace(images=split.images.swapaxes(1, 2))
+            for split in (train, test)
+        )
+    polarity = _polarity(train.images)
     if polarity == DARK_ON_LIGHT:
         remarks.append("the images are dark on light, unlike MNIST's")
     digest = hashlib.sha256((train_digests + test_digests).encode())
+    images, labels = train
     return Splits(
         train=Split(images[validation_size:], labels[validation_size:]),
         validation=Split(images[:validation_size], labels[:validation_size]),
         test=test,
         digest=digest.hexdigest(),
+        class_names=names,
         polarity=polarity,
         remark="; ".join(remarks),
     )
+
+
+def _classes(
+    folder: Path, train: Split, test: Split
+) -> tuple[Split, Split, tuple[str, ...], list[str]]:
+    """The splits with labels from 0, a number per class, and what is unusual."""
+    labels = np.concatenate([train.labels, test.labels])
+    first = 1 if labels.min() == 1 else 0
+    num_classes = int(labels.max()) + 1 - first
+    if num_classes < 2:
+        raise UserError(
+            f"{folder}: all labels are {labels[0]}; expected two classes or more"
+        )
+    remarks = []
+    if first:
+        remarks.append(
+            f"the labels 1 to {num_classes} are the classes 0 to {num_classes - 1}"
+        )
+        train, test = (
+            split._replace(labels=split.labels - np.uint8(first))
+            for split in (train, test)
+        )
+    missing = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
+    if missing.size:
+        listed = ", ".join(map(str, missing[:MAX_LISTED]))
+        more = f" and {missing.size - MAX_LISTED} more"
+        listed += more if missing.size > MAX_LISTED else ""
+        remarks.append(f"no training image is of class {listed}")
+    return train, test, numbered(num_classes, first), remarks
 
 
 def _polarity(images: np.ndarray) -> str:
@@ -165,20 +227,25 @@ def read_images(path: Path, key: str | None = None) -> tuple[np.ndarray, str]:
         key: the array's name in a .npz file.
 
     Returns:
-        The images, uint8 `[num_examples, 28, 28]`, and the SHA-256 of their IDX file,
-        decompressed, in hexadecimal.
+        The images, uint8 `[num_examples, height, width]`, and the SHA-256 of their IDX
+        file, decompressed, in hexadecimal.
 
     Raises:
-        UserError: the file is not complete, or not of 28 x 28 images.
+        UserError: the file is not complete, or its images are too small or too large.
     """
     images, digest = _read(path, key, {UINT8_CUBE: "images"})
-    height, width = images.shape[1:]
-    if (height, width) != IMAGE_SHAPE:
+    if not MIN_SIDE <= min(images.shape[1:]) <= max(images.shape[1:]) <= MAX_SIDE:
         raise UserError(
-            f"{path}: images of {height} x {width} pixels; "
-            f"expected {IMAGE_SIZE} x {IMAGE_SIZE}"
+            f"{path}: images of {_size(images)}; expected {MIN_SIDE} to {MAX_SIDE} "
+            "pixels to a side"
         )
     return images, digest
+
+
+def _size(images: np.ndarray) -> str:
+    """Height and width of images, in words."""
+    _, height, width = images.shape
+    return f"{height} x {width} pixels"
 
 
 def read_labels(path: Path, key: str | None = None) -> tuple[np.ndarray, str]:
@@ -188,11 +255,11 @@ def read_labels(path: Path, key: str | None = None) -> tuple[np.ndarray, str]:
         path, key: as for `read_images`.
 
     Returns:
-        The labels, uint8 `[num_examples]`, 0 to 9, and the SHA-256 of their IDX file,
+        The labels, uint8 `[num_examples]`, and the SHA-256 of their IDX file,
         decompressed, in hexadecimal.
 
     Raises:
-        UserError: the file is not complete, or not of labels from 0 to 9.
+        UserError: the file is not complete, or not of labels from 0 to `MAX_LABEL`.
     """
     kinds = {UINT8_VECTOR: "labels", INT32_MATRIX: "QMNIST labels"}
     labels, digest = _read(path, key, kinds)
@@ -202,11 +269,11 @@ def read_labels(path: Path, key: str | None = None) -> tuple[np.ndarray, str]:
                 f"{path}: {labels.shape[1]} columns; expected QMNIST's {QMNIST_COLUMNS}"
             )
         labels = labels[:, 0]
-    wrong = np.flatnonzero((labels < 0) | (labels >= NUM_CLASSES))
+    wrong = np.flatnonzero((labels < 0) | (labels > MAX_LABEL))
     if wrong.size:
         raise UserError(
             f"{path}: label {labels[wrong[0]]} at position {wrong[0]}; "
-            f"expected labels from 0 to {NUM_CLASSES - 1}"
+            f"expected labels from 0 to {MAX_LABEL}"
         )
     return labels.astype(np.uint8), digest
 

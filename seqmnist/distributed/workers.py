@@ -24,7 +24,6 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.cli import options
-from seqmnist.data.mnist import NUM_CLASSES
 from seqmnist.distributed.cluster import (
     Cluster,
     check_port,
@@ -200,7 +199,7 @@ class Workers(OneWorker):
     def gather_evaluation(
         self, session: tf.Session, tally: Tally, logits: np.ndarray, count: int
     ) -> tuple[Tally, np.ndarray]:
-        all_logits = np.zeros([count, NUM_CLASSES])
+        all_logits = np.zeros([count, logits.shape[1]])
         all_logits[self.share(count)] = logits
         found = [tally.state()[name] for name in TALLIED]
         with self._waiting():

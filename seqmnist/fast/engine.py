@@ -14,7 +14,6 @@ from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
 from seqmnist.compile_cache import CompileCache
 from seqmnist.cores import num_cores
-from seqmnist.data import mnist
 from seqmnist.data.batches import Batch
 from seqmnist.errors import UserError
 from seqmnist.fast.recurrence import SCRATCH, scratch
@@ -186,7 +185,9 @@ class CompiledEngine(PlainEngine):
         """Builds the graph of up to `max_updates` updates."""
         sizes = self._part_sizes
         shape = [self.max_updates, sum(sizes)]
-        self._images = tf.placeholder(tf.uint8, [*shape, *mnist.IMAGE_SHAPE], "images")
+        self._images = tf.placeholder(
+            tf.uint8, [*shape, *self.classifier.config.image_shape], "images"
+        )
         self._labels = tf.placeholder(tf.int32, shape, "labels")
         self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
         is_shared = self.workers.size > 1
@@ -248,7 +249,9 @@ class CompiledEngine(PlainEngine):
                 parts.append(_with_own_scratch(programs[size]))
             else:
                 programs[size] = _compiled(self._part).get_concrete_function(
-                    images=tf.TensorSpec([size, *mnist.IMAGE_SHAPE], tf.uint8),
+                    images=tf.TensorSpec(
+                        [size, *self.classifier.config.image_shape], tf.uint8
+                    ),
                     labels=tf.TensorSpec([size], tf.int32),
                     first=tf.TensorSpec([], tf.int32),
                     step=tf.TensorSpec([], step.dtype),
@@ -267,7 +270,7 @@ class CompiledEngine(PlainEngine):
         """Builds the graph that evaluates a batch."""
         sizes = self._evaluation_sizes
         num_images = sum(sizes)
-        shape = [num_images, *mnist.IMAGE_SHAPE]
+        shape = [num_images, *self.classifier.config.image_shape]
         self._evaluation_images = tf.placeholder(tf.uint8, shape, "images")
         self._evaluation_labels = tf.placeholder(tf.int32, [num_images], "labels")
 

@@ -2,8 +2,8 @@
 
 The model has the signature `serving_default`:
 
-    images         uint8 [batch_size, 28, 28], 0 (paper) to 255 (ink)
-    probabilities  float32 [batch_size, 10], of the classes 0 to 9
+    images         uint8 [batch_size, height, width], 0 (paper) to 255 (ink)
+    probabilities  float32 [batch_size, num_classes]
     classes        int64 [batch_size], the most probable classes
 
 The model has the ops for predictions only, without the training. TensorFlow 1.15
@@ -25,7 +25,6 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
-from seqmnist.data.mnist import IMAGE_SHAPE
 from seqmnist.errors import CannotWrite, UserError, tensorflow_reason, writing
 from seqmnist.paths import shown
 from seqmnist.record.reading import softmax
@@ -132,7 +131,9 @@ def build_inference_graph(
         return tf.constant(values[name], name=name.split("/")[-1])
 
     with tf.Graph().as_default() as graph:
-        images = tf.placeholder(tf.uint8, [None, *IMAGE_SHAPE], "images")
+        images = tf.placeholder(
+            tf.uint8, [None, *classifier.config.image_shape], "images"
+        )
         with tf.variable_scope(tf.get_variable_scope(), custom_getter=constant):
             logits = classifier.network(images, classifier.config, None).logits
         # The network's other outputs are not exported.
@@ -159,9 +160,10 @@ def _compare(
 ) -> float:
     """The largest difference between both graphs' probabilities, on random images."""
     logits = classifier.evaluation.logits
-    num_images = logits.shape.as_list()[-1]
+    config = classifier.config
     random = np.random.RandomState(0)
-    images = random.randint(0, 256, [num_images, *IMAGE_SHAPE]).astype(np.uint8)
+    shape = [config.num_classes, *config.image_shape]
+    images = random.randint(0, 256, shape).astype(np.uint8)
     logits = session.run(logits, {classifier.images: images})
     with graph.as_default(), tf.Session(graph=graph) as inference_session:
         probabilities = inference_session.run(

@@ -1,5 +1,7 @@
 """Converts a picture of a digit, of any size and colour, to MNIST's form.
 
+For networks of images of another size, the form is the same in proportion.
+
 MNIST's images are "size normalized to fit in a 20x20 pixel box while preserving their
 aspect ratio", with grey levels "as a result of the anti-aliasing technique", and
 "centered in a 28x28 image by computing the center of mass of the pixels, and
@@ -18,13 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmnist.data.mnist import DARK_ON_LIGHT, IMAGE_SIZE, LIGHT_ON_DARK
+from seqmnist.data.mnist import DARK_ON_LIGHT, LIGHT_ON_DARK
 from seqmnist.errors import UserError
 from seqmnist.paths import shown
 from seqmnist.predicting.picture_files import read_grey
 
-BOX_SIZE = 20  # pixels, the longer side of the ink
-CENTRE = IMAGE_SIZE // 2  # row and column of the centre of mass
+BOX = 20 / 28  # the part of the image's height and width that the ink may fill
 
 POLARITIES = ("auto", LIGHT_ON_DARK, DARK_ON_LIGHT)
 
@@ -47,7 +48,7 @@ class Picture(NamedTuple):
     """A picture in the form that the networks read.
 
     Attributes:
-        pixels: uint8 `[28, 28]`; for light on dark, 0 (paper) to 255 (ink).
+        pixels: uint8 `[height, width]`; for light on dark, 0 (paper) to 255 (ink).
         description: size, polarity and conversion of the picture, in a few words.
     """
 
@@ -55,16 +56,30 @@ class Picture(NamedTuple):
     description: str
 
 
-def read_picture(
-    path: str, polarity: str = "auto", wanted: str = LIGHT_ON_DARK
-) -> Picture:
+class Form(NamedTuple):
+    """The images that a network was trained on.
+
+    Attributes:
+        height, width: in pixels.
+        polarity: light on dark or dark on light.
+    """
+
+    height: int = 28
+    width: int = 28
+    polarity: str = LIGHT_ON_DARK
+
+
+MNIST_FORM = Form()
+
+
+def read_picture(path: str, polarity: str = "auto", form: Form = MNIST_FORM) -> Picture:
     """Reads a picture and converts it to MNIST's form.
 
     Args:
         path: the file, in one of the formats of picture_files.py.
         polarity: "light-on-dark", "dark-on-light", or "auto", which takes most of the
             picture's border for paper.
-        wanted: the polarity of the result, that of the images of the training.
+        form: size and polarity of the result, those of the images of the training.
 
     Returns:
         The picture.
@@ -73,21 +88,21 @@ def read_picture(
         UserError: the file cannot be read, or has no ink that differs from the paper.
     """
     try:
-        return normalize(read_grey(path), polarity, wanted)
+        return normalize(read_grey(path), polarity, form)
     except UserError as error:
         raise UserError(f"{shown(path)}: {error}")
 
 
 def normalize(
-    grey: np.ndarray, polarity: str = "auto", wanted: str = LIGHT_ON_DARK
+    grey: np.ndarray, polarity: str = "auto", form: Form = MNIST_FORM
 ) -> Picture:
-    """Converts a picture to MNIST's form.
+    """Converts a picture to the form of the training images.
 
-    A picture of 28 x 28 pixels that has the wanted polarity is not changed.
+    A picture that has their size and polarity is not changed.
 
     Args:
         grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
-        polarity, wanted: as for `read_picture`.
+        polarity, form: as for `read_picture`.
 
     Returns:
         The picture.
@@ -105,16 +120,17 @@ def normalize(
         words += f", {polarity.replace('-', ' ')} (guessed by the border)"
     else:
         words += f", {polarity.replace('-', ' ')}"
-    if grey.shape == (IMAGE_SIZE, IMAGE_SIZE) and polarity == wanted:
+    if grey.shape == form[:2] and polarity == form.polarity:
         return Picture(np.rint(grey).astype(np.uint8), f"{words}; taken as it is")
     light = grey if polarity == LIGHT_ON_DARK else 255 - grey
     ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
     top, bottom, left, right = _bounding_box(is_sure)
-    small = _resized(ink[top:bottom, left:right])
+    small = _resized(ink[top:bottom, left:right], form)
     words += f"; digit scaled to {small.shape[1]} x {small.shape[0]} and centred"
-    pixels = _centred(small)
-    if wanted == DARK_ON_LIGHT:
-        return Picture(255 - pixels, f"{words}, {wanted} like the training images")
+    pixels = _centred(small, form)
+    if form.polarity == DARK_ON_LIGHT:
+        words += f", {form.polarity} like the training images"
+        return Picture(255 - pixels, words)
     return Picture(pixels, words)
 
 
@@ -216,11 +232,12 @@ def _spread(mask: np.ndarray) -> np.ndarray:
     return _neighbours(mask) > 0
 
 
-def _resized(ink: np.ndarray) -> np.ndarray:
-    """Scales the ink to 20 pixels on the longer side, and to a maximum of 1."""
+def _resized(ink: np.ndarray, form: Form) -> np.ndarray:
+    """Scales the ink to fit in the box, and to a maximum of 1."""
     from PIL import Image
 
-    scale = BOX_SIZE / max(ink.shape)
+    box = (round(BOX * form.height), round(BOX * form.width))
+    scale = min(box[0] / ink.shape[0], box[1] / ink.shape[1])
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     image = Image.fromarray(ink.astype(np.float32))
     small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
@@ -228,14 +245,14 @@ def _resized(ink: np.ndarray) -> np.ndarray:
     return np.clip(small / min(1.0, float(small.max())), 0, 1)
 
 
-def _centred(small: np.ndarray) -> np.ndarray:
+def _centred(small: np.ndarray, form: Form) -> np.ndarray:
     """Moves the ink by whole pixels, so that its centre of mass is in the middle."""
-    pixels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    pixels = np.zeros(form[:2], np.uint8)
     mass = float(small.sum())
     start = []
-    for axis, size in enumerate(small.shape):
+    for axis, (size, whole) in enumerate(zip(small.shape, form[:2])):
         centre = float(small.sum(1 - axis) @ np.arange(size)) / mass
-        start.append(min(max(round(CENTRE - centre), 0), IMAGE_SIZE - size))
+        start.append(min(max(round(whole // 2 - centre), 0), whole - size))
     (top, left), (height, width) = start, small.shape
     pixels[top : top + height, left : left + width] = np.rint(small * 255)
     return pixels

@@ -12,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from seqmnist.cli.parser import parse
+from seqmnist.data.class_names import is_name, numbered
+from seqmnist.data.mnist import MAX_LABEL, MAX_SIDE, MIN_SIDE
 from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
@@ -26,8 +28,8 @@ def read_run(run_dir: str) -> tuple[ModuleType, Namespace, dict[str, Any]]:
         run_dir: the run's folder.
 
     Returns:
-        The script as a module; the run's configuration, see cli/options.py; and the
-        contents of config.json.
+        The script as a module; the run's configuration, see cli/options.py, with the
+        `image_shape` and `num_classes` of its data; and the contents of config.json.
 
     Raises:
         UserError: the folder is not a run's, or its script cannot be imported from the
@@ -50,7 +52,35 @@ def read_run(run_dir: str) -> tuple[ModuleType, Namespace, dict[str, Any]]:
         script.DEFAULTS,
         script.PRESETS,
     )
+    try:
+        _add_form(config, record)
+    except UserError as error:
+        raise UserError(f"{run_dir}: {error}")
     return script, config, record
+
+
+def _add_form(config: Namespace, record: dict[str, Any]) -> None:
+    """Adds the form of the run's data; that of MNIST if an old run does not say."""
+    shape, count = record.get("image_shape", [28, 28]), record.get("num_classes", 10)
+    names = record.get("classes")
+    try:
+        height, width = shape
+        sizes = [(height, MIN_SIDE, MAX_SIDE), (width, MIN_SIDE, MAX_SIDE)]
+        is_form = all(
+            type(size) is int and smallest <= size <= largest
+            for size, smallest, largest in [*sizes, (count, 2, MAX_LABEL + 1)]
+        )
+        if is_form:
+            names = numbered(count) if names is None else names
+            is_form = len(names) == count and all(map(is_name, names))
+    except (TypeError, ValueError):
+        is_form = False
+    if not is_form:
+        raise UserError(
+            f"config.json: found image_shape {shape}, num_classes {count} and classes "
+            f"{names}; expected what a run writes"
+        )
+    config.image_shape, config.num_classes, config.classes = shape, count, names
 
 
 def _import_script(name: str) -> ModuleType | None:

@@ -12,11 +12,12 @@ import re
 import sys
 from logging import LogRecord, getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
-from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES, Split
+from seqmnist.data.class_names import numbered
+from seqmnist.data.mnist import Split
 from seqmnist.record.folder import replacing
 from seqmnist.record.log import read_metrics
 from seqmnist.record.reading import Style
@@ -38,6 +39,10 @@ STYLES: dict[str, Style] = {
 
 # The grid of mistakes, one image each.
 MISTAKE_ROWS, MISTAKE_COLUMNS = 4, 6
+MAX_MISTAKEN = 12  # characters of a name in it
+
+# Classes up to which a confusion matrix has all its numbers, and all names.
+MAX_NUMBERED, MAX_NAMED = 50, 100
 
 
 def prepare() -> None:
@@ -187,38 +192,75 @@ def _draw_curves(figure: Figure, folder: Path) -> None:
     figure.subplots_adjust(left=0.07, right=0.98, bottom=0.12, top=0.9, wspace=0.18)
 
 
-def confusion(labels: np.ndarray, logits: np.ndarray, title: str) -> Figure:
+def drawable(names: Sequence[str]) -> Sequence[str]:
+    """Makes the names of classes ready to be drawn.
+
+    Args:
+        names: the names.
+
+    Returns:
+        The names, or the classes' numbers if matplotlib's font lacks a character.
+    """
+    from matplotlib import font_manager
+
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    if not all(font.get_char_index(ord(c)) for c in set("".join(names))):
+        return numbered(len(names))
+    return [name.replace("$", r"\$") for name in names]  # a formula otherwise
+
+
+def confusion(
+    labels: np.ndarray, logits: np.ndarray, title: str, names: Sequence[str]
+) -> Figure:
     """Draws the confusion matrix.
 
     Args:
-        labels: whole numbers `[num_images]`, 0 to 9.
-        logits: float32 `[num_images, 10]`.
+        labels: whole numbers `[num_images]`, 0 to `num_classes - 1`.
+        logits: float32 `[num_images, num_classes]`.
         title: the name of the images in the figure's title.
+        names: the classes' names, as `drawable` returns them.
 
     Returns:
         A figure with the number of images of each label (row) and prediction (column).
         The shade is the square root of the fraction of the row, which makes rare
-        mistakes visible.
+        mistakes visible. For many classes it has shades only.
     """
     counts = confusion_counts(labels, logits)
     shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
-    figure = new_figure(6, 6.2)
-    axes = figure.add_axes((0.09, 0.03, 0.89, 0.86))
+    # In inches: the matrix, a class in it, and the longest name beside it.
+    side = min(5.34 + max(0, len(names) - 10) * 0.2, 14)
+    cell = side / len(names)
+    text = 0.07 * max(map(len, names))
+    width, height = side + text + 0.6, side + text + 0.8
+    figure = new_figure(width, height)
+    axes = figure.add_axes(
+        ((text + 0.5) / width, 0.1 / height, side / width, side / height)
+    )
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
+    style: Style = {"ha": "center", "va": "center"}
     for label, prediction in np.argwhere(counts):
+        if len(names) > MAX_NUMBERED:
+            break
         number = str(counts[label, prediction])
         color = "white" if shades[label, prediction] > 0.6 else "black"
-        axes.text(
-            prediction, label, number, color=color, ha="center", va="center", fontsize=9
-        )
-    axes.set_xticks(range(NUM_CLASSES))
-    axes.set_yticks(range(NUM_CLASSES))
+        size = min(9, 22 * cell)
+        axes.text(*(prediction, label, number), **style, color=color, fontsize=size)
+    ticks = range(0, len(names), 1 if len(names) <= MAX_NAMED else 10)
+    chosen = [names[tick] for tick in ticks]
+    size = 10 if len(names) <= 10 else 7
+    is_long = max(map(len, names)) > 2
+    axes.set_xticks(ticks)
+    axes.set_xticklabels(chosen, fontsize=size, rotation=90 if is_long else 0)
+    axes.set_yticks(ticks)
+    axes.set_yticklabels(chosen, fontsize=size)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.set_xlabel("predicted")
     axes.xaxis.set_label_position("top")
     axes.set_ylabel("label")
     correct = int(counts.trace())
-    figure.suptitle(f"{title}: {correct} of {len(labels)} correct", fontsize=11)
+    figure.suptitle(
+        f"{title}: {correct} of {len(labels)} correct", fontsize=11, y=1 - 0.1 / height
+    )
     return figure
 
 
@@ -226,14 +268,16 @@ def confusion_counts(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Counts images by label and prediction.
 
     Args:
-        labels: whole numbers `[num_images]`, 0 to 9.
-        logits: float32 `[num_images, 10]`.
+        labels: whole numbers `[num_images]`, 0 to `num_classes - 1`.
+        logits: float32 `[num_images, num_classes]`.
 
     Returns:
-        int64 `[10, 10]`: the number of images per label (row) and prediction (column).
+        int64 `[num_classes, num_classes]`: the number of images per label (row) and
+        prediction (column).
     """
-    pairs = labels.astype(np.int64) * NUM_CLASSES + logits.argmax(1)
-    return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, -1)
+    num_classes = logits.shape[1]
+    pairs = labels.astype(np.int64) * num_classes + logits.argmax(1)
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, -1)
 
 
 def most_confident_mistakes(
@@ -243,7 +287,7 @@ def most_confident_mistakes(
 
     Args:
         labels: whole numbers `[num_images]`.
-        probabilities: float `[num_images, 10]`.
+        probabilities: float `[num_images, num_classes]`.
         count: the most indices to return.
 
     Returns:
@@ -254,13 +298,16 @@ def most_confident_mistakes(
     return wrong[order[:count]]
 
 
-def mistakes(split: Split, probabilities: np.ndarray, title: str) -> Figure:
+def mistakes(
+    split: Split, probabilities: np.ndarray, title: str, names: Sequence[str]
+) -> Figure:
     """Draws the most confident mistakes, each with its label and prediction.
 
     Args:
-        split: images uint8 `[num_images, 28, 28]` and labels `[num_images]`.
-        probabilities: float `[num_images, 10]`, of the same images.
+        split: images uint8 `[num_images, height, width]` and labels `[num_images]`.
+        probabilities: float `[num_images, num_classes]`, of the same images.
         title: the name of the images in the figure's title.
+        names: the classes' names, as `drawable` returns them.
 
     Returns:
         A figure.
@@ -268,7 +315,10 @@ def mistakes(split: Split, probabilities: np.ndarray, title: str) -> Figure:
     chosen = most_confident_mistakes(
         split.labels, probabilities, MISTAKE_ROWS * MISTAKE_COLUMNS
     )
-    height, width = IMAGE_SIZE + 14, IMAGE_SIZE + 4
+    image_height, image_width = split.images.shape[1:]
+    unit = image_width / 28  # pixels; the figure's width gives their size
+    above, beside = round(12 * unit), round(2 * unit)
+    height, width = image_height + above + beside, image_width + 2 * beside
     num_rows = max(1, -(-len(chosen) // MISTAKE_COLUMNS))
     field = np.full([num_rows * height, MISTAKE_COLUMNS * width], 255, np.uint8)
     figure = new_figure(8, 8 * len(field) / len(field[0]) + 0.4)
@@ -276,13 +326,15 @@ def mistakes(split: Split, probabilities: np.ndarray, title: str) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1 - 0.4 / figure_height))
     for position, index in enumerate(chosen):
         row, column = divmod(position, MISTAKE_COLUMNS)
-        top, left = row * height + 12, column * width + 2
-        area = (slice(top, top + IMAGE_SIZE), slice(left, left + IMAGE_SIZE))
+        top, left = row * height + above, column * width + beside
+        area = (slice(top, top + image_height), slice(left, left + image_width))
         field[area] = 255 - split.images[index]
         prediction = probabilities[index].argmax()
-        text = f"image {index}\n{split.labels[index]} taken for {prediction}: "
-        text += f"{probabilities[index, prediction]:.4f}"
-        axes.text(left, top - 2, text, fontsize=8, va="bottom")
+        pair = names[split.labels[index]], names[prediction]
+        words = "{} taken for {}" if max(map(len, pair)) <= 2 else "{}\ntaken for {}"
+        text = f"image {index}: {probabilities[index, prediction]:.4f}\n"
+        text += words.format(*(name[:MAX_MISTAKEN] for name in pair))
+        axes.text(left, top - beside, text, fontsize=8, va="bottom")
     axes.imshow(field, cmap="gray", vmin=0, vmax=255)
     axes.axis("off")
     what = "the most confident mistakes" if len(chosen) else "no mistakes"
@@ -294,7 +346,7 @@ def inputs(images: np.ndarray, values: np.ndarray, view: str) -> Figure:
     """Draws images next to the sequences that the network reads.
 
     Args:
-        images: uint8 `[num_images, 28, 28]`.
+        images: uint8 `[num_images, height, width]`.
         values: float32 `[num_images, time_steps, input_size]`.
         view: the name of the view.
 

@@ -301,7 +301,7 @@ def creating(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in one piece; see `replacing`."""
     with replacing(path) as partial:
-        partial.write_text(text)
+        partial.write_bytes(text.encode())
 
 
 def synchronize(path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 
-from seqmnist.data.mnist import NUM_CLASSES
+from seqmnist.data.class_names import numbered
 from seqmnist.errors import UserError
 from seqmnist.paths import shown
 from seqmnist.record.folder import write_text
@@ -19,19 +22,24 @@ PREDICTIONS_FILE = "predictions.csv"
 # index: index of the test image, from 0; label: its class; prediction: the class with
 # the largest logit; probability: softmax probability of the predicted class.
 HEADER = "index,label,prediction,probability"
-ROW = re.compile(r"([0-9]{1,9}),([0-9]),([0-9]),[0-9.e+\-naif]+")
+NAMES = ",label_name,prediction_name"  # if classes have names other than their numbers
+ROW = re.compile(r"([0-9]{1,9}),([0-9]{1,3}),([0-9]{1,3}),[0-9.e+\-naif]+(,.*)?")
 
 # A few times the size for 100,000 images; a larger file is not a predictions.csv.
-MAX_BYTES = 10**7
+MAX_BYTES = 2 * 10**7
 
 
-def write_predictions(folder: Path, labels: np.ndarray, logits: np.ndarray) -> Path:
+def write_predictions(
+    folder: Path, labels: np.ndarray, logits: np.ndarray, names: Sequence[str]
+) -> Path:
     """Writes predictions.csv in one piece.
 
     Args:
         folder: the run's folder.
-        labels: whole numbers `[num_images]`, 0 to 9, in the test split's order.
-        logits: float32 `[num_images, 10]`.
+        labels: whole numbers `[num_images]`, 0 to `num_classes - 1`, in the test
+            split's order.
+        logits: float32 `[num_images, num_classes]`.
+        names: the classes' names.
 
     Returns:
         The path of the file.
@@ -40,20 +48,23 @@ def write_predictions(folder: Path, labels: np.ndarray, logits: np.ndarray) -> P
         ValueError: the shapes do not fit.
         CannotWrite: disk full, folder gone, not allowed; an old file is unchanged.
     """
-    if labels.ndim != 1 or logits.shape != (len(labels), NUM_CLASSES):
+    if labels.ndim != 1 or logits.shape != (len(labels), len(names)):
         raise ValueError(
             f"found labels {labels.shape} and logits {logits.shape}; expected [n] and "
-            f"[n, {NUM_CLASSES}]"
+            f"[n, {len(names)}]"
         )
     predictions = logits.argmax(axis=1)
     probabilities = softmax(logits).max(axis=1)
     rows = zip(labels.tolist(), predictions.tolist(), probabilities.tolist())
-    lines = [
-        f"{index},{label},{prediction},{probability:.6g}"
-        for index, (label, prediction, probability) in enumerate(rows)
-    ]
+    has_names = names != numbered(len(names))
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow((HEADER + NAMES if has_names else HEADER).split(","))
+    for index, (label, prediction, probability) in enumerate(rows):
+        named = [names[label], names[prediction]] if has_names else []
+        table.writerow([index, label, prediction, f"{probability:.6g}", *named])
     path = folder / PREDICTIONS_FILE
-    write_text(path, "\n".join([HEADER, *lines]) + "\n")
+    write_text(path, file.getvalue())
     return path
 
 
@@ -64,7 +75,7 @@ def read_predictions(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.nda
         folder: the run's folder.
 
     Returns:
-        Labels and predictions, each int64 `[num_images]` with classes from 0 to 9.
+        Labels and predictions, each int64 `[num_images]` with classes from 0.
 
     Raises:
         UserError: the file is not in the form that a run writes.
@@ -75,8 +86,9 @@ def read_predictions(folder: str | os.PathLike[str]) -> tuple[np.ndarray, np.nda
         raise UserError(f"{shown(path)}: is no file")
     with open(path, "rb") as file:
         content = file.read(MAX_BYTES + 1)
-    lines = content[:MAX_BYTES].decode("ascii", "replace").split("\n")
-    if lines[0] != HEADER or lines.pop() or len(lines) == 1 or len(content) > MAX_BYTES:
+    lines = content[:MAX_BYTES].decode("utf-8", "replace").split("\n")
+    is_headed = lines[0] in (HEADER, HEADER + NAMES)
+    if not is_headed or lines.pop() or len(lines) == 1 or len(content) > MAX_BYTES:
         raise UserError(
             f"{shown(path)}: not what a run writes: {HEADER!r}, a row per test image "
             "and a line end"

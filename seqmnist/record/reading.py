@@ -1,12 +1,10 @@
-"""A figure of the ten probabilities over time, while a network reads an image."""
+"""A figure of the classes' probabilities over time, while a network reads an image."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 import numpy as np
-
-from seqmnist.data.mnist import IMAGE_SIZE, NUM_CLASSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +33,10 @@ GRID = "#DDE2E8"
 # one above it, since only one probability is large at a time.
 RIDGE_HEIGHT = 1.35
 
+MAX_RIDGES = 10  # classes drawn for an image
+MAX_NAME = 9  # characters of a class's name at the left of its ridge
+MAX_NAME_AT_RIGHT = 3
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities from logits.
@@ -59,6 +61,7 @@ def draw_reading(
     images: np.ndarray,
     probabilities: np.ndarray,
     labels: Sequence[int | None],
+    names: Sequence[str],
     in_order: bool = True,
 ) -> None:
     """Draws the accuracy on top and a strip per image below, on one axis of time.
@@ -67,9 +70,10 @@ def draw_reading(
         figure: an empty matplotlib `Figure`; this function sets its size.
         accuracy: float `[time_steps]`, the fraction of the test images that is
             classified correctly after each time step; `None` for no accuracy panel.
-        images: uint8 `[num_images, 28, 28]`, 0 (paper) to 255 (ink).
-        probabilities: float `[num_images, time_steps, 10]`, 0 to 1.
-        labels: the images' classes, 0 to 9, or `None` for an unknown class.
+        images: uint8 `[num_images, height, width]`, 0 (paper) to 255 (ink).
+        probabilities: float `[num_images, time_steps, num_classes]`, 0 to 1.
+        labels: the images' classes, from 0, or `None` for an unknown class.
+        names: the classes' names.
         in_order: whether images are read from the top; if so, marks next to an image
             show the part read.
 
@@ -88,62 +92,63 @@ def draw_reading(
     figure.set_facecolor("white")  # opaque: it may be shown on a dark page
     edges = np.cumsum([GAP + height for height in heights])  # of bottoms
     if accuracy is not None:
-        _draw_accuracy(_ridge_axes(figure, edges[0], ACCURACY_HEIGHT), accuracy)
+        axes = _ridge_axes(figure, edges[0], ACCURACY_HEIGHT)
+        _draw_accuracy(axes, accuracy, num_rows=images.shape[1])
         edges = edges[1:]
     for edge, image, values, label in zip(edges, images, probabilities, labels):
         ridge_axes = _ridge_axes(figure, edge, STRIP_HEIGHT)
         image_axes = _axes(figure, IMAGE_LEFT, edge, STRIP_HEIGHT, STRIP_HEIGHT)
-        draw_probabilities(image_axes, ridge_axes, image, values, label, in_order)
+        _draw_image(image_axes, image, in_order)
+        _prepare(ridge_axes, num_rows=len(image))
+        draw_probabilities(ridge_axes, values, label, names)
     last = figure.axes[-2] if len(images) else figure.axes[-1]
     last.tick_params(labelbottom=True, length=3)
     last.set_xlabel("part of the image read (%)", color=TEXT, fontsize=9)
 
 
 def draw_probabilities(
-    image_axes: Axes,
-    ridge_axes: Axes,
-    image: np.ndarray,
-    probabilities: np.ndarray,
-    label: int | None = None,
-    in_order: bool = True,
+    axes: Axes, probabilities: np.ndarray, label: int | None, names: Sequence[str]
 ) -> None:
-    """Draws an image, and a ridge per class: the probability over the part read.
+    """Draws a ridge per class: the probability over the part read.
+
+    Of many classes, draws those that were the most probable ones at any time, and the
+    label.
 
     Args:
-        image_axes: matplotlib `Axes` for the image.
-        ridge_axes: matplotlib `Axes` for the ridges.
-        image: uint8 `[28, 28]`, 0 (paper) to 255 (ink).
-        probabilities: float `[time_steps, 10]`, 0 to 1, after each time step.
-        label: the image's class, 0 to 9, or `None` if unknown.
-        in_order: whether the image is read from the top.
+        axes: matplotlib `Axes`.
+        probabilities: float `[time_steps, num_classes]`, 0 to 1, after each time step.
+        label: the image's class, from 0, or `None` if unknown.
+        names: the classes' names.
     """
-    _draw_image(image_axes, image, in_order)
-    _prepare(ridge_axes)
-    ridge_axes.set_ylim(NUM_CLASSES + 0.02, 1 - RIDGE_HEIGHT - 0.05)
-    ridge_axes.set_yticks([])
     predicted = int(probabilities[-1].argmax())
     is_right = label is None or label == predicted
     marks = {} if is_right else {label: (TRUE, "true")}
     marks[predicted] = (TRUE if is_right else WRONG, "predicted")
+    peaks = probabilities.max(0)
+    peaks[list(marks)] = 2
+    chosen = np.sort(np.argsort(-peaks, kind="stable")[:MAX_RIDGES])
+    axes.set_ylim(len(chosen) + 0.02, 1 - RIDGE_HEIGHT - 0.05)
+    axes.set_yticks([])
     parts = _parts(len(probabilities))
-    for digit, values in enumerate(probabilities.T):
-        style, role = marks.get(digit, (OTHER, ""))
-        _draw_ridge(ridge_axes, digit, parts, values, style, role)
+    for base, number in enumerate(chosen, 1):
+        style, role = marks.get(number, (OTHER, ""))
+        values = probabilities[:, number]
+        _draw_ridge(axes, base, names[number], parts, values, style, role)
 
 
 def _draw_ridge(
     axes: Axes,
-    digit: int,
+    base: int,
+    name: str,
     parts: np.ndarray,
     values: np.ndarray,
     style: Style,
     role: str,
 ) -> None:
-    """Draws a class's ridge, with the digit at the left and the result at the right."""
-    base = digit + 1
+    """Draws a class's ridge, with the name at the left and the result at the right."""
     tops = base - RIDGE_HEIGHT * values
     color = style["color"]
-    front: Style = {"zorder": digit + 2}
+    front: Style = {"zorder": base + 1}
     axes.fill_between(parts, base, tops, facecolor="white", linewidth=0, **front)
     axes.plot([0, 100], [base, base], color=GRID, linewidth=0.6, **front)
     hatch = "////" if style is WRONG else None
@@ -159,9 +164,13 @@ def _draw_ridge(
     axes.plot(parts, tops, **style, solid_joinstyle="round", **front)
     weight = "bold" if role else "normal"
     text: Style = {"va": "center", "color": color if role else TEXT, "weight": weight}
-    axes.text(-1.3, base - 0.35, str(digit), ha="right", fontsize=8, **text)
+    if len(name) > MAX_NAME:
+        name = name[: MAX_NAME - 1] + "…"
+    size = 8 if len(name) < MAX_NAME // 2 else 6
+    axes.text(-1.3, base - 0.35, name, ha="right", fontsize=size, **text)
     if role:
-        words = f"{role} {digit}: {values[-1]:.3f}"
+        whom = f" {name}" if len(name) <= MAX_NAME_AT_RIGHT else ""
+        words = f"{role}{whom}: {values[-1]:.3f}"
         axes.text(101.3, base - 0.35, words, ha="left", fontsize=8.5, **text)
 
 
@@ -171,16 +180,16 @@ def _draw_image(axes: Axes, image: np.ndarray, in_order: bool) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     if in_order:
-        axes.set_yticks([-0.5, IMAGE_SIZE / 2 - 0.5, IMAGE_SIZE - 0.5])
+        axes.set_yticks([-0.5, len(image) / 2 - 0.5, len(image) - 0.5])
         axes.set_yticklabels(["0", "50", "100 %"], fontsize=7, color=TEXT)
         axes.tick_params(length=2, color=GRID)
     for spine in axes.spines.values():
         spine.set_color(GRID)
 
 
-def _draw_accuracy(axes: Axes, accuracy: np.ndarray) -> None:
+def _draw_accuracy(axes: Axes, accuracy: np.ndarray, num_rows: int) -> None:
     """Draws the accuracy over the part of the images read."""
-    _prepare(axes)
+    _prepare(axes, num_rows)
     percent = 100 * np.asarray(accuracy)
     axes.plot(_parts(len(accuracy)), percent, **TRUE)
     axes.set_ylim(0, 102)
@@ -192,13 +201,13 @@ def _draw_accuracy(axes: Axes, accuracy: np.ndarray) -> None:
     axes.text(101.3, percent[-1], words, va="center", **text)
 
 
-def _prepare(axes: Axes) -> None:
-    """Sets up the axis of time, with a light mark every 28 pixels (a row, in order)."""
+def _prepare(axes: Axes, num_rows: int) -> None:
+    """Sets up the axis of time, with a light mark after each row's pixels."""
     axes.set_xlim(0, 100)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.tick_params(labelbottom=False, length=0, labelsize=8, labelcolor=TEXT)
-    for row in range(IMAGE_SIZE + 1):
-        axes.axvline(100 * row / IMAGE_SIZE, color=GRID, linewidth=0.4, zorder=0)
+    for row in range(num_rows + 1):
+        axes.axvline(100 * row / num_rows, color=GRID, linewidth=0.4, zorder=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
 

@@ -97,7 +97,7 @@ class Illustrator:
 
         Args:
             step: updates done.
-            logits: the split's logits, float32 `[num_examples, 10]`.
+            logits: the split's logits, float32 `[num_examples, num_classes]`.
 
         Raises:
             CannotWrite: disk full, or folder gone.
@@ -110,7 +110,7 @@ class Illustrator:
 
         Args:
             step: updates done.
-            logits: the test split's logits, float32 `[num_examples, 10]`.
+            logits: the test split's logits, float32 `[num_examples, num_classes]`.
 
         Raises:
             CannotWrite: disk full, or folder gone.
@@ -143,7 +143,7 @@ class Illustrator:
         test, folder = self.splits.test, self.run.folder
         for name, figure in self._add_pictures("test", step, logits).items():
             figures.save(figure, folder / f"{name}.png")
-        write_predictions(folder, test.labels, logits)
+        write_predictions(folder, test.labels, logits, self.splits.class_names)
         correct = self._count_while_reading(test)
         # The fast path's logits may differ from these in the last digits. The last
         # count has to be the result's.
@@ -157,6 +157,7 @@ class Illustrator:
             test.images[chosen],
             softmax(self._logits_per_step(test.images[chosen])),
             test.labels[chosen].tolist(),
+            figures.drawable(self.splits.class_names),
             in_order=self.config.permute is None,
         )
         figures.save(figure, folder / READING_FIGURE)
@@ -165,9 +166,10 @@ class Illustrator:
         """Figures of the correct and wrong predictions, by their names."""
         examples: Split = getattr(self.splits, split)
         title = f"{split} images, step {step}"
+        names = figures.drawable(self.splits.class_names)
         return {
-            "confusion": figures.confusion(examples.labels, logits, title),
-            "mistakes": figures.mistakes(examples, softmax(logits), title),
+            "confusion": figures.confusion(examples.labels, logits, title, names),
+            "mistakes": figures.mistakes(examples, softmax(logits), title, names),
         }
 
     def _count_while_reading(self, split: Split) -> np.ndarray:
@@ -184,7 +186,7 @@ class Illustrator:
         return np.sum(counts, 0)
 
     def _logits_per_step(self, images: np.ndarray) -> np.ndarray:
-        """Logits after each time step, `[num_images, time_steps, 10]`."""
+        """Logits after each time step, `[num_images, time_steps, num_classes]`."""
         classifier = self.network.classifier
         feed = {classifier.images: images}
         fetch = classifier.evaluation.logits_per_step
@@ -192,7 +194,7 @@ class Illustrator:
 
 
 def _chosen(labels: np.ndarray, predictions: np.ndarray) -> list[int]:
-    """Indices of some correct images and a wrong one, all of different digits."""
+    """Indices of some correct images and a wrong one, all of different classes."""
     chosen: list[int] = []
     is_right = labels == predictions
     for wanted, count in ((True, NUM_READ_CORRECTLY), (False, 1)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.data.batches import Batch, evaluation_batches, training_batches
-from seqmnist.data.mnist import NUM_CLASSES, Split, Splits
+from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged, Interrupted
 from seqmnist.record.log import Result
 from seqmnist.record.tally import Tally
@@ -47,7 +47,8 @@ def evaluate(
     count = len(split.labels)
     share = engine.workers.share(count)
     mine = Split(split.images[share], split.labels[share])
-    tally, logits = Tally(), [np.zeros([0, NUM_CLASSES], np.float32)]
+    num_classes = engine.classifier.config.num_classes
+    tally, logits = Tally(), [np.zeros([0, num_classes], np.float32)]
     for batch in evaluation_batches(mine, size):
         loss, correct, values = engine.evaluate(session, batch)
         tally.add(loss, correct, len(batch.labels))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 from seqmnist.cli import options
+from seqmnist.data.class_names import numbered
 from seqmnist.data.mnist import Splits
 from seqmnist.errors import UserError, differences
 from seqmnist.paths import shown
@@ -112,7 +113,8 @@ def note_resumption(
     changes = [
         f"{name} was {before.get(name)}, is {value}"
         for name, value in {**_facts(splits, network), **now}.items()
-        if name not in ("started", "data_sha256") and before.get(name) != value
+        if name not in ("started", "data_sha256", "classes")
+        and before.get(name) != value
     ]
     if changes:
         print(
@@ -131,7 +133,7 @@ def as_typed(script: str, words: Sequence[str]) -> str:
     return " ".join(map(shlex.quote, ["python", path, *words]))
 
 
-def _facts(splits: Splits, network: Network) -> dict[str, str | int]:
+def _facts(splits: Splits, network: Network) -> dict[str, Any]:
     """The facts in config.json other than options and environment."""
     return {
         "workers": network.workers.size,
@@ -139,7 +141,14 @@ def _facts(splits: Splits, network: Network) -> dict[str, str | int]:
         "recurrence_used": network.engine.description,
         "data_sha256": splits.digest,
         "polarity": splits.polarity,
+        "classes": _names(splits),
     }
+
+
+def _names(splits: Splits) -> list[str] | None:
+    """The classes' names, or `None` if they are numbers from 0."""
+    names = splits.class_names
+    return None if names == numbered(len(names)) else list(names)
 
 
 def _finished(folder: Path) -> Result | None:

@@ -12,6 +12,7 @@ from seqmnist.cli.types import (
     interval_in_steps,
 )
 from seqmnist.data.batches import steps_per_epoch
+from seqmnist.data.mnist import Splits
 from seqmnist.errors import UserError
 
 
@@ -162,3 +163,22 @@ def planned(config: Namespace, plan: Plan) -> Namespace:
             )
         return config
     return Namespace(**{**vars(config), "decay_steps": max(1, plan.num_steps)})
+
+
+def fitted(config: Namespace, splits: Splits) -> Namespace:
+    """The configuration with the data's `image_shape` and `num_classes`.
+
+    Raises:
+        UserError: images would be moved out of sight.
+    """
+    largest = min(splits.image_shape)
+    if config.max_shift > largest:
+        raise UserError(
+            f"--max-shift {config.max_shift}: expected 0 to {largest}, as the images "
+            f"have {splits.image_shape[0]} x {splits.image_shape[1]} pixels"
+        )
+    return Namespace(
+        **vars(config),
+        image_shape=list(splits.image_shape),
+        num_classes=len(splits.class_names),
+    )

@@ -72,7 +72,9 @@ class Recorder(QuietRecorder):
     def begin(self) -> None:
         config, network, progress = self._config, self.network, self.progress
         if config.permute is not None:
-            lines = "".join(f"{pixel}\n" for pixel in permutation(config.permute))
+            height, width = config.image_shape
+            order = permutation(config.permute, height * width)
+            lines = "".join(f"{pixel}\n" for pixel in order)
             write_text(self._folder.path / PERMUTATION_FILE, lines)
         sizes = None if self._start is None else self._start.state["log_sizes"]
         log = RunLog(self._folder.path, network.graph_def, sizes, step=progress.step)
@@ -178,7 +180,7 @@ class Recorder(QuietRecorder):
         if "test" not in progress.latest:  # after the last step
             self._add_evaluation("test", test)
         if config.predict is not None:
-            print(wording.prediction(config.predict, self._splits.test, self.network))
+            print(wording.prediction(config.predict, self._splits, self.network))
         result = Result(
             script=config.script,
             preset=config.preset,

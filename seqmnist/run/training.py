@@ -15,7 +15,7 @@ from seqmnist.run.loop import TrainingLoop
 from seqmnist.run.network import Network
 from seqmnist.run.one_worker import OneWorker
 from seqmnist.run.opening import make_folder, open_run
-from seqmnist.run.plan import make_plan, planned
+from seqmnist.run.plan import fitted, make_plan, planned
 from seqmnist.run.progress import Progress
 from seqmnist.run.quiet_recorder import QuietRecorder
 from seqmnist.run.recorder import Recorder
@@ -59,7 +59,7 @@ def train_and_evaluate(
         LostWorker: another worker has gone.
     """
     plan = make_plan(config, len(splits.train.labels))
-    config = planned(config, plan)
+    config = fitted(planned(config, plan), splits)
     _check_index(config.predict, len(splits.test.labels))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(_find_workers(config, splits.digest))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from seqmnist.data.mnist import Split, Splits
+from seqmnist.data.mnist import Splits
 from seqmnist.paths import shown
 from seqmnist.record.tally import Tally
 from seqmnist.run.network import Network
 from seqmnist.run.plan import Plan
 from seqmnist.run.progress import Progress
-from seqmnist.sequences import VIEWS
+from seqmnist.sequences import sequence_shape
 
 
 def introduction(
     config: Namespace, splits: Splits, plan: Plan, network: Network, folder: Path
 ) -> str:
     """The first lines: script, network, data, recurrence, workers and run folder."""
-    view = VIEWS[config.view]
+    time_steps, input_size = sequence_shape(config.view, *splits.image_shape)
     train, validation, test = (len(split.labels) for split in splits[:3])
     steps = "no training"
     if plan.num_steps:
@@ -33,8 +33,8 @@ def introduction(
     remark = f"data: {splits.remark}\n" if splits.remark else ""
     return (
         f"{config.script}, preset {config.preset}: "
-        f"{_count(view.time_steps, 'time step')} of "
-        f"{_count(view.input_size, 'pixel')}{permuted}, {layers}{config.cell_name} "
+        f"{_count(time_steps, 'time step')} of "
+        f"{_count(input_size, 'pixel')}{permuted}, {layers}{config.cell_name} "
         f"with {_count(config.units, 'unit')}, "
         f"{_count(network.num_parameters, 'parameter')}\n"
         f"{steps}; {train:,} training, {validation:,} validation, {test:,} test "
@@ -56,14 +56,15 @@ def report(progress: Progress, epoch: float, batch: Tally) -> str:
     return "  ".join(parts)
 
 
-def prediction(index: int, test: Split, network: Network) -> str:
+def prediction(index: int, splits: Splits, network: Network) -> str:
     """Actual label, logits and predicted label of a test image, as three lines."""
-    feed = {network.classifier.images: test.images[index : index + 1]}
+    (images, labels), names = splits.test, splits.class_names
+    feed = {network.classifier.images: images[index : index + 1]}
     logits = network.session.run(network.classifier.evaluation.logits, feed)[0]
     return (
-        f"test image {index}: actual label {test.labels[index]}\n"
+        f"test image {index}: actual label {names[labels[index]]}\n"
         f"  logits {' '.join(f'{logit:.4f}' for logit in logits)}\n"
-        f"  predicted label {logits.argmax()}"
+        f"  predicted label {names[logits.argmax()]}"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from made_runs import LABELS, lines_of, make_run, predict
 
 from seqmnist.comparing.significance import mcnemar, newcombe
+from seqmnist.data.class_names import numbered
 from seqmnist.record.predictions import write_predictions
 
 
@@ -117,7 +118,7 @@ def test_other_labels_are_not_compared(tmp_path, capsys):
     labels = (LABELS + 1) % 10
     logits = np.eye(10, dtype=np.float32)[labels]
     logits[:10] = np.eye(10)[LABELS[:10]]
-    write_predictions(folder, labels, logits)
+    write_predictions(folder, labels, logits, numbered(10))
     lines, _ = lines_of(tmp_path, capsys)
     assert lines[-1].startswith("the labels in their predictions.csv differ: their")
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from seqmnist.errors import UserError
-from seqmnist.predicting.pictures import normalize, read_picture
+from seqmnist.predicting.pictures import Form, normalize, read_picture
 
 PAPER, INK = 235, 25  # grey levels of a photograph
 
@@ -265,12 +265,13 @@ def test_a_digit_cut_at_its_ink_is_told_to_need_a_margin():
 def test_a_network_trained_dark_on_light_gets_pictures_so():
     light = np.zeros((28, 28), np.uint8)
     light[4:24, 12:16] = 255
-    as_it_is = normalize(255 - light, wanted="dark-on-light")
+    as_it_is = normalize(255 - light, form=Form(polarity="dark-on-light"))
     np.testing.assert_array_equal(as_it_is.pixels, 255 - light)
     assert as_it_is.description.endswith("taken as it is")
     for picture in (light, 255 - light):
         found = normalize(
-            np.kron(picture, np.ones((4, 4), np.uint8)), "auto", "dark-on-light"
+            np.kron(picture, np.ones((4, 4), np.uint8)),
+            form=Form(polarity="dark-on-light"),
         )
         expected = normalize(np.kron(picture, np.ones((4, 4), np.uint8)))
         np.testing.assert_array_equal(found.pixels, 255 - expected.pixels)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from seqmnist.data.class_names import numbered
 from seqmnist.data.mnist import Split
 from seqmnist.record import figures
 
@@ -95,7 +96,7 @@ def test_confusion_counts_labels_in_rows_and_predictions_in_columns():
 
 
 def test_the_confusion_matrix_shows_every_count():
-    figure = figures.confusion(LABELS, LOGITS, "some")
+    figure = figures.confusion(LABELS, LOGITS, "some", numbered(10))
     (axes,) = figure.axes
     found = {(*text.get_position(), text.get_text()) for text in axes.texts}
     expected = {(0, 0, "1"), (1, 1, "1"), (7, 1, "1"), (9, 9, "1"), (4, 9, "2")}
@@ -114,12 +115,12 @@ def test_mistakes_are_shown_with_label_and_prediction(splits):
     few = Split(splits.test.images[:6], LABELS)
     probabilities = 0.01 + 0.9 * LOGITS
     probabilities[2, 7] = 0.95
-    figure = figures.mistakes(few, probabilities, "some")
+    figure = figures.mistakes(few, probabilities, "some", numbered(10))
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == [
-        "image 2\n1 taken for 7: 0.9500",
-        "image 4\n9 taken for 4: 0.9100",
-        "image 5\n9 taken for 4: 0.9100",
+        "image 2: 0.9500\n1 taken for 7",
+        "image 4: 0.9100\n9 taken for 4",
+        "image 5: 0.9100\n9 taken for 4",
     ]
     shown = axes.images[0].get_array()[12 : 12 + 28, 2 : 2 + 28]
     np.testing.assert_array_equal(shown, 255 - few.images[2])
@@ -127,7 +128,7 @@ def test_mistakes_are_shown_with_label_and_prediction(splits):
 
 def test_no_mistakes_are_a_figure_too(splits):
     few = Split(splits.test.images[:6], LOGITS.argmax(1))
-    figure = figures.mistakes(few, LOGITS, "some")
+    figure = figures.mistakes(few, LOGITS, "some", numbered(10))
     assert "some: no mistakes" in [text.get_text() for text in figure.texts]
     assert figures.as_png(figure).startswith(b"\x89PNG")
 

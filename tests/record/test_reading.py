@@ -6,9 +6,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from seqmnist.data.class_names import numbered
 from seqmnist.record import reading
 from seqmnist.record.reading import draw_probabilities, draw_reading, softmax
 
+DIGITS = numbered(10)
 TIME_STEPS = 4
 
 
@@ -34,10 +36,8 @@ def drawn(probabilities, label):
     """The axes of ridges; and text to the right of them -> its colour."""
     figure = Figure()
     FigureCanvasAgg(figure)
-    image_axes, axes = figure.subplots(1, 2)
-    draw_probabilities(
-        image_axes, axes, np.zeros([28, 28], np.uint8), probabilities, label
-    )
+    axes = figure.subplots()
+    draw_probabilities(axes, probabilities, label, DIGITS)
     figure.canvas.draw()
     words = {text.get_text(): to_hex(text.get_color()).upper() for text in axes.texts}
     return axes, {text: color for text, color in words.items() if ":" in text}
@@ -86,7 +86,12 @@ def test_all_images_and_the_accuracy_are_on_one_axis_of_time(figure, splits):
     images, labels = splits.test.images[:3], splits.test.labels[:3].tolist()
     probabilities = np.stack([towards(label) for label in labels])
     draw_reading(
-        figure, np.array([0.1, 0.2, 0.5, 0.875]), images, probabilities, labels
+        figure,
+        np.array([0.1, 0.2, 0.5, 0.875]),
+        images,
+        probabilities,
+        labels,
+        DIGITS,
     )
     accuracy, *strips = figure.axes
     assert len(strips) == 6
@@ -113,6 +118,7 @@ def test_it_grows_with_the_images_and_is_opaque_white(figure, num_images, accura
         np.zeros([num_images, 28, 28], np.uint8),
         np.stack([towards(5)] * num_images) if num_images else [],
         [None] * num_images,
+        DIGITS,
     )
     figure.set_dpi(50)
     figure.canvas.draw()
@@ -131,5 +137,10 @@ def test_numbers_that_do_not_belong_together_are_refused(figure):
         ValueError, match="found 1 images, 2 probabilities and 1 labels"
     ):
         draw_reading(
-            figure, None, np.zeros([1, 28, 28], np.uint8), np.zeros([2, 4, 10]), [1]
+            figure,
+            None,
+            np.zeros([1, 28, 28], np.uint8),
+            np.zeros([2, 4, 10]),
+            [1],
+            DIGITS,
         )

@@ -11,7 +11,7 @@ from seqmnist import optimizer
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.run import tf1_checkpoints
-from seqmnist.sequences import VIEWS
+from seqmnist.sequences import sequence_shape
 
 NETWORKS = pytest.mark.parametrize("name", reference.NETWORKS)
 
@@ -69,12 +69,12 @@ def test_a_checkpoint_of_tf1s_own_cells_predicts_the_same(
         pytest.skip("TensorFlow 2 has no tf.nn.rnn_cell; `make test-tf1` runs this")
     network = reference.NETWORKS[name]
     config = parse(network.script, ["--preset", network.preset])
-    view = VIEWS[config.view]
+    shape = sequence_shape(config.view, 28, 28)
     images = splits.test.images[:20]
-    pixels = images.reshape(20, view.time_steps, view.input_size) / np.float32(255)
+    pixels = images.reshape(20, *shape) / np.float32(255)
     cells = tf.nn.rnn_cell
     with tf.Graph().as_default(), tf.Session() as session:
-        inputs = tf.placeholder(tf.float32, [None, view.time_steps, view.input_size])
+        inputs = tf.placeholder(tf.float32, [None, *shape])
         if name == "rnn_rows":
             cell = cells.BasicRNNCell(150)
             _, state = tf.nn.dynamic_rnn(cell, inputs, dtype=tf.float32)

@@ -165,7 +165,7 @@ def test_a_cosine_that_ends_before_the_run_is_refused(run, tmp_path):
 
 def test_the_permutation_is_saved_with_the_run(run, tmp_path):
     argv = ["--view", "rows", "--steps", "1"]
-    for more, expected in (([], None), (["--permute", "7"], permutation(7))):
+    for more, expected in (([], None), (["--permute", "7"], permutation(7, 784))):
         result, _, _ = run(train_rnn, *argv, *more)
         file = tmp_path / "train_rnn" / result.run / "permutation.txt"
         assert file.exists() == bool(more)
