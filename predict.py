@@ -82,6 +82,12 @@ def make_parser():
         "border for paper)",
     )
     parser.add_argument(
+        "--script",
+        metavar="FILE",
+        type=path,
+        help="the script that made the run (default: the one of its name here)",
+    )
+    parser.add_argument(
         "--checkpoint",
         choices=["latest", "best"],
         default="latest",
@@ -354,7 +360,7 @@ def main(argv=None):
     """
     args = make_parser().parse_intermixed_args(argv)
     check_arguments(args)
-    script, config, record = read_run(args.run_dir)
+    script, config, record = read_run(args.run_dir, args.script)
     find_checkpoint(args.run_dir, args.checkpoint)  # before TensorFlow is loaded
     # A run from before the polarity was recorded was trained as MNIST is.
     polarity = record.get("polarity", mnist.LIGHT_ON_DARK)

@@ -130,16 +130,16 @@ def optimizer(learning_rate):
     return tf.train.AdamOptimizer(learning_rate)
 
 
-@one_line_errors
-def main(argv=None):
-    """Trains with the options of the command line; returns the exit status."""
+def train(argv=()):
+    """Trains with these options, as on the command line; returns the `Result`."""
     config = parse(argv, "train_lstm", __doc__, DEFAULTS, PRESETS)
     splits = mnist.load_splits(
         config.data_dir, config.validation_size, config.emnist_split, config.class_names
     )
-    train_and_evaluate(config, splits, network, loss, optimizer)
-    return 0
+    return train_and_evaluate(config, splits, network, loss, optimizer)
 
+
+main = one_line_errors(train)  # returns the exit status
 
 if __name__ == "__main__":
     sys.exit(main())

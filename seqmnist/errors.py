@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from typing import Callable, Iterator, Mapping
+from typing import Callable, Iterator, Mapping, Sequence
 
 
 class UserError(Exception):
@@ -91,27 +91,29 @@ def tensorflow_reason(error: Exception) -> str:
     return match.group(1) if match else str(error).splitlines()[0]
 
 
-def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
-    """Makes `main(argv)` end a script with an exit status instead of a traceback.
+def one_line_errors(run: Callable[[Sequence[str]], object]) -> Callable[..., int]:
+    """Makes the `main(argv)` of a program: a function that returns its exit status.
 
     A `UserError` prints its line on stderr and returns its status, 2, 3 or 75. A signal
     returns 128 plus its number, as in the shell: 130 for Ctrl-C, 143 for SIGTERM. A
     reader that closed the pipe (`| head`) returns 141, as SIGPIPE would.
 
     Args:
-        main: a function of the command line that returns an exit status.
+        run: a function of the command line's arguments.
 
     Returns:
-        The function, which returns a status in these cases too.
+        The function, with the arguments of the process if none are given. It returns a
+        status in all these cases; else what `run` returned, if that is a number; else
+        0.
     """
 
-    @functools.wraps(main)
-    def wrapped(argv: list[str] | None = None) -> int:
+    @functools.wraps(run)
+    def main(argv: Sequence[str] | None = None) -> int:
         _make_printable()
         try:
-            status = main(argv)
+            status = run(sys.argv[1:] if argv is None else argv)
             sys.stdout.flush()
-            return status
+            return status if isinstance(status, int) else 0
         except UserError as error:
             print(f"error: {one_line(str(error))}", file=sys.stderr)
             return error.status
@@ -129,7 +131,7 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             print(f"error: {one_line(str(error))}", file=sys.stderr)
             return 2
 
-    return wrapped
+    return main
 
 
 def _make_printable() -> None:

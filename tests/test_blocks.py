@@ -33,6 +33,7 @@ TESTS = {
     **dict.fromkeys(["imports", "before", "after"], "test_migrating.py"),
     **dict.fromkeys(["restore", "fast"], "test_migrating.py"),
     "cell": "test_fourth_cell.py",
+    "notebook": "test_own_scripts.py",
     "job": "distributed/test_workers.py",
 }
 

@@ -88,19 +88,19 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
     return Cluster(addresses, index) if len(addresses) > 1 else None
 
 
-def code_digest(script: str) -> str:
+def code_digest(script: str | None) -> str:
     """A digest of this version of the code.
 
     Args:
-        script: the script's name without `.py`.
+        script: the SHA-256 of the script's file, if it has one.
 
     Returns:
         The first 16 digits of the SHA-256, in hexadecimal, of the script and of all
         modules of this package.
     """
     package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for path in [package.parent / f"{script}.py", *sorted(package.rglob("*.py"))]:
+    digest = hashlib.sha256(str(script).encode())
+    for path in sorted(package.rglob("*.py")):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 

@@ -46,12 +46,13 @@ TALLIED = ("loss", "correct", "count")
 ENDING_SECONDS = 5.0
 
 
-def find_workers(config: Namespace, data_digest: str) -> OneWorker:
+def find_workers(config: Namespace, data_digest: str, script: str | None) -> OneWorker:
     """Makes this process one of the workers in the variable TF_CONFIG.
 
     Args:
         config: the run's configuration.
         data_digest: the digest of the data.
+        script: the SHA-256 of the script's file, if it has one.
 
     Returns:
         The worker, to use as a context; a `OneWorker` if TF_CONFIG names no other
@@ -75,7 +76,7 @@ def find_workers(config: Namespace, data_digest: str) -> OneWorker:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     facts = {
         "TF_CONFIG's workers": cluster.addresses,
-        "code": code_digest(config.script),
+        "code": code_digest(script),
         "data": data_digest,
         **options.shared(config),
     }

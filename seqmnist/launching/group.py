@@ -15,10 +15,10 @@ from seqmnist.errors import LostWorker
 from seqmnist.launching.processes import (
     Child,
     Signals,
-    find_script,
     say,
     wait,
 )
+from seqmnist.scripts import find_script
 
 RUN_FOLDER = "run folder: "  # the beginning of the chief's line with the run's folder
 GRACE_SECONDS = 15.0  # for the other workers to end after one has failed
@@ -39,7 +39,7 @@ def run_workers(num_workers: int, command: Sequence[str], restarts: int) -> int:
         restart would not help.
 
     Raises:
-        UserError: the script is not one of the project's.
+        UserError: the script is no training script.
     """
     script, *arguments = command
     group = _Group(num_workers, [find_script(script), *arguments])

@@ -9,14 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 from typing import IO, Callable, Mapping, Sequence, TextIO
 
 from seqmnist.cores import running_on
 from seqmnist.distributed.cluster import VARIABLE
-from seqmnist.errors import UserError
-from seqmnist.paths import PROJECT_DIR
 
 POLL_SECONDS = 0.05
 AS_TERM = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -127,27 +124,6 @@ class Signals:
         if self.number is not None:
             child.send(self.number)
         return child
-
-
-def find_script(name: str) -> str:
-    """The path of a training script.
-
-    Args:
-        name: the name or path on the command line.
-
-    Returns:
-        The path if it exists, else the path of this script in the project.
-
-    Raises:
-        UserError: the script is not one of the project's training scripts.
-    """
-    known = {path.name: path for path in sorted(PROJECT_DIR.glob("train_*.py"))}
-    path = Path(name)
-    if path.name not in known or (
-        path.exists() and not path.samefile(known[path.name])
-    ):
-        raise UserError(f"{name}: no training script; expected {', '.join(known)}")
-    return name if path.exists() else str(known[path.name])
 
 
 def wait(is_done: Callable[[], bool], seconds: float = float("inf")) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import re
 import shlex
 import zlib
@@ -16,12 +15,12 @@ from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.launching.processes import (
     Child,
     Signals,
-    find_script,
     say,
     wait,
 )
 from seqmnist.paths import shown
 from seqmnist.record.folder import CONFIG_FILE, RESULT_FILE, write_text
+from seqmnist.scripts import find_script, load_script
 
 # Written into the folder of a run that diverged; the sweep does not repeat the run.
 FAILURE_FILE = "failure.txt"
@@ -44,7 +43,7 @@ class Job(NamedTuple):
 
 
 def read_sweep(path: Path) -> list[Job]:
-    """Reads a sweep's file: a command per line, without `python`.
+    """Reads a sweep's file: a command per line, with or without `python`.
 
     Empty lines and comments are left out. A comment goes from a # at the beginning of a
     word to the line's end.
@@ -61,7 +60,7 @@ def read_sweep(path: Path) -> list[Job]:
             option or a value that is not allowed.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
@@ -75,6 +74,8 @@ def read_sweep(path: Path) -> list[Job]:
             words = shlex.split(COMMENT.sub("", line))
         except ValueError as error:
             raise UserError(f"{where}: {error}; quote it as in a shell")
+        if words and re.fullmatch(r"python[0-9.]*", words[0]):
+            words.pop(0)
         if not words:
             continue
         try:
@@ -174,11 +175,7 @@ def _check(script: str, arguments: list[str], where: str) -> None:
         flag = word.split("=")[0]
         if flag in ("--log-dir", "--resume", "--help", "-h"):
             raise UserError(f"{where}: {flag} is not for a sweep's run; leave it out")
-    name = Path(script).stem
-    spec = importlib.util.spec_from_file_location(name, script)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    name, module = Path(script).stem, load_script(script)
     parse(arguments, name, "", module.DEFAULTS, module.PRESETS, source=f"{where}: ")
 
 

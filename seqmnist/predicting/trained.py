@@ -17,33 +17,51 @@ from seqmnist.data.mnist import MAX_LABEL, MAX_SIDE, MIN_SIDE
 from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
+from seqmnist.scripts import find_script, load_script, script_digest
 
 SCRIPT = re.compile(r"train_[a-z0-9_]+")
 
 
-def read_run(run_dir: str) -> tuple[ModuleType, Namespace, dict[str, Any]]:
+def read_run(
+    run_dir: str, script_file: str | None = None
+) -> tuple[ModuleType, Namespace, dict[str, Any]]:
     """Reads the script and the options of a run.
+
+    What config.json says of the script's place is not followed, as the script is run
+    here. Prints a line on stderr if the script has been changed since the training.
 
     Args:
         run_dir: the run's folder.
+        script_file: the script that made the run; `None` for the one in the folder of
+            predict.py that has the name in config.json.
 
     Returns:
         The script as a module; the run's configuration, see cli/options.py, with the
         `image_shape` and `num_classes` of its data; and the contents of config.json.
 
     Raises:
-        UserError: the folder is not a run's, or its script cannot be imported from the
-            folder of predict.py.
+        UserError: the folder is not a run's, or the script cannot be imported.
         SystemExit: with status 2 if an option in config.json has a value that is not
             allowed.
     """
     record = read_config(run_dir, "{}: no run to predict with")
     name = str(record.get("script"))
-    script = _import_script(name)
-    if script is None:
-        raise UserError(
-            f"{run_dir}: config.json has a run of {name!r}; expected a script in the "
-            "same folder as predict.py, such as train_rnn"
+    if script_file is not None:
+        script = load_script(find_script(script_file))
+    else:
+        found = _import_script(name)
+        if found is None:
+            raise UserError(
+                f"{run_dir}: config.json has a run of {name!r}, which is no script in "
+                "the folder of predict.py; give its file with --script"
+            )
+        script = found
+    digest = script_digest(script.network)
+    if record.get("script_sha256", digest) != digest:
+        print(
+            f"{run_dir}: {name}.py has been changed since the training, or another "
+            "script made the run (give it with --script); the network of now is used",
+            file=sys.stderr,
         )
     config = parse(
         [f"--resume={run_dir}"],

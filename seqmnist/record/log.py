@@ -30,6 +30,8 @@ WHOLE_RUN = "."
 class Result(NamedTuple):
     """The result of a complete run; `str()` gives the result line.
 
+    The line has all but `folder`.
+
     Attributes:
         script: the script's name without `.py`.
         preset: the preset that the options started from.
@@ -44,6 +46,7 @@ class Result(NamedTuple):
         test_loss: nats per test image.
         seconds: time spent in training, without evaluations.
         run: the run folder's name.
+        folder: the run folder's path, if known.
     """
 
     script: str
@@ -59,6 +62,7 @@ class Result(NamedTuple):
     test_loss: float
     seconds: float
     run: str
+    folder: str = ""
 
     def __str__(self) -> str:
         formats = {
@@ -69,6 +73,7 @@ class Result(NamedTuple):
         words = [
             f"{name}={formats.get(name, '{}').format(value)}"
             for name, value in self._asdict().items()
+            if name != "folder"
         ]
         return " ".join(["result", *words])
 
@@ -87,7 +92,7 @@ class Result(NamedTuple):
         """
         head, *words = line.split() or [""]
         pairs = [word.split("=", 1) for word in words]
-        if head != "result" or [pair[0] for pair in pairs] != list(cls._fields):
+        if head != "result" or [pair[0] for pair in pairs] != list(cls._fields[:-1]):
             raise ValueError(f"not a result line: {line!r}")
         types = get_type_hints(cls)
         return cls(**{name: types[name](value) for name, value in pairs})

@@ -29,6 +29,7 @@ from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 from seqmnist.run.network import Network
 from seqmnist.run.plan import Plan
 from seqmnist.run.tf1_checkpoints import check_path
+from seqmnist.scripts import script_digest
 
 
 class Opening(NamedTuple):
@@ -113,9 +114,12 @@ def note_resumption(
     changes = [
         f"{name} was {before.get(name)}, is {value}"
         for name, value in {**_facts(splits, network), **now}.items()
-        if name not in ("started", "data_sha256", "classes")
-        and before.get(name) != value
+        if name not in ("started", "data_sha256", "classes", "script_sha256")
+        and before.get(name, value) != value
     ]
+    script = script_digest(network.classifier.network)
+    if before.get("script_sha256", script) != script:
+        changes.insert(0, "the script has been changed")
     if changes:
         print(
             f"not to the bit as without the stop: {'; '.join(changes)}", file=sys.stderr
@@ -136,6 +140,7 @@ def as_typed(script: str, words: Sequence[str]) -> str:
 def _facts(splits: Splits, network: Network) -> dict[str, Any]:
     """The facts in config.json other than options and environment."""
     return {
+        "script_sha256": script_digest(network.classifier.network),
         "workers": network.workers.size,
         "parameters": network.num_parameters,
         "recurrence_used": network.engine.description,
@@ -164,7 +169,7 @@ def _finished(folder: Path) -> Result | None:
         )
     print(f"{shown(folder)}: this run is finished")
     print(result, flush=True)
-    return result
+    return result._replace(folder=str(folder))
 
 
 def _find_start(

@@ -195,6 +195,7 @@ class Recorder(QuietRecorder):
             test_loss=tally.loss,
             seconds=progress.seconds,
             run=path.name,
+            folder=str(path),
         )
         self._illustrator.finish(progress.step, test.logits)
         if self._plan.num_steps:

@@ -20,6 +20,7 @@ from seqmnist.run.progress import Progress
 from seqmnist.run.quiet_recorder import QuietRecorder
 from seqmnist.run.recorder import Recorder
 from seqmnist.run.signals import StopSignals
+from seqmnist.scripts import script_digest
 
 
 def train_and_evaluate(
@@ -62,7 +63,7 @@ def train_and_evaluate(
     config = fitted(planned(config, plan), splits)
     _check_index(config.predict, len(splits.test.labels))
     with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(_find_workers(config, splits.digest))
+        workers = stack.enter_context(_find_workers(config, splits.digest, network))
         opening = open_run(config, splits, plan, workers.index == 0, stack)
         if opening.result is not None:
             return opening.result
@@ -91,13 +92,13 @@ def train_and_evaluate(
     return result
 
 
-def _find_workers(config: Namespace, data_digest: str) -> OneWorker:
+def _find_workers(config: Namespace, data_digest: str, network: Callable) -> OneWorker:
     """This process, as one of several workers if TF_CONFIG is set."""
     if not os.environ.get("TF_CONFIG"):
         return OneWorker()
     from seqmnist.distributed.workers import find_workers
 
-    return find_workers(config, data_digest)
+    return find_workers(config, data_digest, script_digest(network))
 
 
 def _train(

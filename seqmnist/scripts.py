@@ -1,0 +1,95 @@
+"""Training scripts, the suite's and one's own: their files, interface and digest.
+
+A training script has at its top level what train_rnn.py has: `DEFAULTS` and `PRESETS`
+of its options, and the functions `network`, `loss` and `optimizer`. predict.py and
+launch.py serve every such script.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Callable, Iterator
+
+from seqmnist.errors import UserError
+from seqmnist.paths import PROJECT_DIR
+
+INTERFACE = ("DEFAULTS", "PRESETS", "network", "loss", "optimizer")
+
+
+def find_script(name: str) -> str:
+    """The path of a training script; the script is read, but not run.
+
+    Args:
+        name: the name or path on the command line.
+
+    Returns:
+        The path if it exists, else the path of the script in the project.
+
+    Raises:
+        UserError: there is no such file, or it is no training script.
+    """
+    path = Path(name)
+    if not path.exists() and (PROJECT_DIR / path.name).exists():
+        path = PROJECT_DIR / path.name
+    if path.suffix != ".py" or not path.is_file():
+        known = ", ".join(p.name for p in sorted(PROJECT_DIR.glob("train_*.py")))
+        raise UserError(f"{name}: no training script; expected {known}, or your own")
+    try:
+        found = set(_top_level_names(ast.parse(path.read_bytes())))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{name}: cannot be read as Python ({error})")
+    missing = [word for word in INTERFACE if word not in found]
+    if missing:
+        raise UserError(
+            f"{name}: no training script, as it has no {', '.join(missing)} at its top "
+            "level; train_rnn.py shows what one has"
+        )
+    return str(path)
+
+
+def _top_level_names(module: ast.Module) -> Iterator[str]:
+    """The names that a module assigns, defines or imports at its top level."""
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (t.id for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def load_script(path: str) -> ModuleType:
+    """Imports a script from its file; modules beside the file can be imported too.
+
+    Args:
+        path: a path from `find_script`.
+    """
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def script_digest(network: Callable) -> str | None:
+    """The SHA-256 of the file that defines a script's network, in hexadecimal.
+
+    Args:
+        network: the script's function.
+
+    Returns:
+        The digest; `None` if there is no such file, as for a cell of a notebook.
+    """
+    code = getattr(network, "__code__", None)
+    path = Path(getattr(code, "co_filename", ""))
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
