@@ -52,6 +52,7 @@ class Option(NamedTuple):
         is_rare: whether a script has the option only if its own defaults name it.
         may_change: whether --resume takes another value, since no number of the run
             depends on it. (--data-dir may change, as data are compared by contents.)
+        may_grow: whether --resume takes a larger value, for a longer run.
         says_where: whether the option gives a run's place, not a property of the run.
         chief_only: whether only the chief's value matters in a run of several workers.
         shapes_weights: whether names or shapes of a checkpoint's variables depend on
@@ -71,6 +72,7 @@ class Option(NamedTuple):
     is_path: bool = False
     is_rare: bool = False
     may_change: bool = False
+    may_grow: bool = False
     says_where: bool = False
     chief_only: bool = False
     shapes_weights: bool = False
@@ -347,6 +349,7 @@ OPTIONS: dict[str, list[Option]] = {
             type=whole_number(0),
             metavar="N",
             is_number=True,
+            may_grow=True,
         ),
         Option(
             "steps",
@@ -355,6 +358,7 @@ OPTIONS: dict[str, list[Option]] = {
             type=whole_number(0),
             metavar="N",
             is_number=True,
+            may_grow=True,
         ),
         Option(
             "report_every",
@@ -495,6 +499,7 @@ DEFAULTS = {o.name: o.default for o in BY_NAME.values() if o.default != OF_SCRIP
 DISTINGUISHING = [o.name for o in BY_NAME.values() if not o.says_where]
 NUMBERS = {o.name for o in BY_NAME.values() if o.is_number}
 MAY_CHANGE = {o.name for o in BY_NAME.values() if o.may_change}
+MAY_GROW = {o.name for o in BY_NAME.values() if o.may_grow}
 
 
 def flag(name: str) -> str:
@@ -515,10 +520,14 @@ def deciding(config: Namespace) -> dict[str, Any]:
     """The options that decide a run's numbers, to be compared with a checkpoint's.
 
     Options that shape the weights are left out: if they differ, the weights do not fit,
-    which is reported as another network.
+    which is reported as another network. So is the length of the run, which may grow.
     """
     values = recorded(config)
-    names = [o.name for o in BY_NAME.values() if o.decides and not o.shapes_weights]
+    names = [
+        option.name
+        for option in BY_NAME.values()
+        if option.decides and not option.shapes_weights and not option.may_grow
+    ]
     return {name: values[name] for name in ("preset", *names) if name in values}
 
 

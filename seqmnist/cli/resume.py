@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Mapping, Sequence
 
-from seqmnist.cli.options import BY_NAME, DEFAULTS, MAY_CHANGE, as_text, flag
+from seqmnist.cli.options import BY_NAME, DEFAULTS, MAY_CHANGE, MAY_GROW, as_text, flag
 from seqmnist.cli.types import ALL
 from seqmnist.errors import UserError
 from seqmnist.record.folder import CONFIG_FILE, read_config
@@ -77,7 +77,7 @@ def merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     changed = [
         f"{flag(name)} {as_text(value)} (the run has {as_text(values[name])})"
         for name, value in given.items()
-        if name not in MAY_CHANGE
+        if name not in MAY_CHANGE | MAY_GROW  # run/opening.py looks at the length
         and name != "resume"
         and value != values[name]
         # run/opening.py compares the length of the run with the recorded decay steps.
@@ -89,4 +89,6 @@ def merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(changed)}; leave out what differs, or start a new run with "
             "--init-checkpoint"
         )
+    if not MAY_GROW.isdisjoint(given):
+        values = {**values, **dict.fromkeys(MAY_GROW)}
     return {**values, **given}

@@ -11,6 +11,7 @@ logs/<script>/<time>-seed<seed>/
     curves.png ...   figures and their data, written at the end (run/illustrator.py)
     predictions.csv  the prediction for every test image (record/predictions.py)
     result.txt       the result line, written last, so it marks a complete run
+    ended-at-N/      what an earlier end wrote, if the run was made longer
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -42,6 +44,11 @@ LOCK_FILE = "lock"
 METRICS_FILE = "metrics.csv"
 PERMUTATION_FILE = "permutation.txt"
 RESULT_FILE = "result.txt"
+# What a run's end writes; the last one marks a complete run.
+END_FILES = (
+    *("confusion.png", "mistakes.png", "reading.png", "reading.csv", "curves.png"),
+    *("predictions.csv", RESULT_FILE),
+)
 
 # Seconds to wait for the lock: compare.py holds the lock for an instant to see whether
 # a run still trains; a training process holds the lock for much longer.
@@ -144,6 +151,25 @@ class RunFolder:
             raise CannotWrite(
                 f"{error}; nothing was trained: mend that, or give another --log-dir"
             )
+
+    def put_end_away(self, step: int) -> None:
+        """Moves what the run's end wrote to a folder, since the run goes on.
+
+        metrics.csv is copied, as the end's rows will be cut off.
+
+        Args:
+            step: the last step.
+
+        Raises:
+            CannotWrite: disk full, not allowed.
+        """
+        ended = self.path / f"ended-at-{step}"
+        with writing(shown(ended)):
+            ended.mkdir(exist_ok=True)
+            shutil.copy(str(self.path / METRICS_FILE), str(ended))
+            for name in END_FILES:
+                if (self.path / name).exists():
+                    os.replace(str(self.path / name), str(ended / name))
 
     def close(self) -> None:
         """Releases the lock."""

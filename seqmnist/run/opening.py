@@ -80,16 +80,18 @@ def open_run(
             figures.prepare()
         return Opening()
     path = Path(os.path.abspath(config.resume))
-    result = _finished(path)
+    result = _finished(path, plan)
     if result is not None or not is_chief:
         return Opening(result=result)
     check_name("--resume", path)
     folder = stack.enter_context(RunFolder(path))
-    result = _finished(path)  # another process may just have finished the run
+    result = _finished(path, plan)  # another process may just have finished the run
     if result is not None:
         return Opening(result=result)
     start = _find_start(folder, config, splits, plan)
     figures.prepare()
+    if (path / RESULT_FILE).exists():
+        folder.put_end_away(_read_result(path).steps)
     return Opening(folder, start)
 
 
@@ -105,7 +107,7 @@ def make_folder(
 
 
 def note_resumption(
-    folder: RunFolder, command: str, splits: Splits, network: Network, step: int
+    folder: RunFolder, config: Namespace, splits: Splits, network: Network, step: int
 ) -> None:
     """Notes a resumption in config.json; prints changes that affect the last digits."""
     record = read_config(str(folder.path))
@@ -124,7 +126,8 @@ def note_resumption(
         print(
             f"not to the bit as without the stop: {'; '.join(changes)}", file=sys.stderr
         )
-    resumption = {"step": step, "command": command, "environment": now}
+    resumption = {"step": step, "command": config.command, "environment": now}
+    record.update({name: getattr(config, name) for name in options.MAY_GROW})
     record["resumed"] = [*record.get("resumed", []), resumption]
     folder.write_config(record)
 
@@ -156,20 +159,42 @@ def _names(splits: Splits) -> list[str] | None:
     return None if names == numbered(len(names)) else list(names)
 
 
-def _finished(folder: Path) -> Result | None:
-    """The result of a finished run, which is printed too; else `None`."""
+def _finished(folder: Path, plan: Plan) -> Result | None:
+    """The result of a finished run, which is printed too; else `None`.
+
+    Raises:
+        UserError: the run is finished, and longer than `plan`; or its result cannot be
+            read.
+    """
     if not (folder / RESULT_FILE).exists():
         return None
+    result = _read_result(folder)
+    if result.steps != plan.num_steps:
+        _check_length(folder, result.steps, plan)
+        return None
+    print(f"{shown(folder)}: this run is finished")
+    print(result, flush=True)
+    return result._replace(folder=str(folder))
+
+
+def _check_length(folder: Path, before: int, plan: Plan) -> None:
+    """Raises a `UserError` if a run of `before` steps would become shorter."""
+    if plan.num_steps < before:
+        raise UserError(
+            f"--resume {shown(folder)}: the run has {before} steps, and cannot be made "
+            f"shorter, {plan.num_steps}; expected more, or neither --steps nor --epochs"
+        )
+
+
+def _read_result(folder: Path) -> Result:
+    """The result in a run's folder."""
     try:
-        result = Result.parse((folder / RESULT_FILE).read_text())
+        return Result.parse((folder / RESULT_FILE).read_text())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{shown(folder / RESULT_FILE)}: marks the run as finished, but cannot be "
             f"read ({error}); move the file away, and --resume writes it again"
         )
-    print(f"{shown(folder)}: this run is finished")
-    print(result, flush=True)
-    return result._replace(folder=str(folder))
 
 
 def _find_start(
@@ -186,6 +211,7 @@ def _find_start(
     )
     for line in problems:
         print(line, file=sys.stderr)
+    _check_growth(record, config, plan, start)
     if start is not None:
         _check_start(start, config, plan)
         _check_best(start, checkpoints)
@@ -213,6 +239,40 @@ def _check_record(record: dict[str, Any], config: Namespace, data_digest: str) -
             f"--resume {config.resume}: would be another run with --decay-steps all, "
             f"{config.decay_steps} (the run has {before}); leave it out"
         )
+
+
+def _check_growth(
+    record: dict[str, Any], config: Namespace, plan: Plan, start: Checkpoint | None
+) -> None:
+    """Raises a `UserError` if a run would become shorter, or have no learning rate."""
+    before = record.get("steps")
+    if before is None:
+        before = int(record["epochs"]) * plan.steps_per_epoch
+    _check_length(Path(config.resume), before, plan)
+    is_over = config.schedule == "cosine" and config.decay_steps < plan.num_steps
+    if before < plan.num_steps and is_over:
+        advice = "start a new run"
+        if start is not None:
+            words = _without_length(shlex.split(str(record.get("command")))[1:])
+            words += ["--init-checkpoint", shown(start.prefix)]
+            words += ["--steps", str(plan.num_steps - start.state["step"])]
+            advice += f" from its weights: {as_typed(config.script, words)}"
+        raise UserError(
+            f"--resume {config.resume}: the cosine of its learning rate is zero after "
+            f"{config.decay_steps} steps, so it cannot go on to {plan.num_steps}; "
+            f"{advice}"
+        )
+
+
+def _without_length(words: list[str]) -> list[str]:
+    """A command line's words without --steps and --epochs."""
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word in ("--steps", "--epochs"):
+            next(rest, None)
+        elif word.split("=")[0] not in ("--steps", "--epochs"):
+            kept.append(word)
+    return kept
 
 
 def _check_start(start: Checkpoint, config: Namespace, plan: Plan) -> None:

@@ -81,9 +81,7 @@ class Recorder(QuietRecorder):
         self._log = self._stack.enter_context(log)
         self._illustrator = Illustrator(config, network, self._splits, log)
         if config.resume is not None:
-            note_resumption(
-                self._folder, config.command, self._splits, network, progress.step
-            )
+            note_resumption(self._folder, config, self._splits, network, progress.step)
         folder = self._folder.path
         print(wording.introduction(config, self._splits, self._plan, network, folder))
         if config.resume is not None:

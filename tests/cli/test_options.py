@@ -145,7 +145,7 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--max-grad-norm", "0"], "above 0, at most 3.40282e+38, or none"),
         (["--ema-decay", "1"], "found '1'; expected a number at least 0, below 1"),
         (["--layers", "0"], "found '0'; expected a whole number from 1 to 16"),
-        (["--max-shift", "29"], "found '29'; expected a whole number from 0 to 28"),
+        (["--max-shift", "65"], "found '65'; expected a whole number from 0 to 64"),
         (["--max-slant", "1.5"], "a number at least 0, at most 1"),
         (["--permute", "x"], "a whole number from 0 to 2147483647, or none"),
         (["--bias-init", "ones"], "invalid choice: 'ones'"),
@@ -298,6 +298,10 @@ OTHER_OPTIONS = {
     "help": "test_help_names_every_option_its_default_and_the_presets",
     "preset": "test_presets_are_the_notebooks_settings",
     "data_dir": "test_scripts.test_data_dir_is_read",
+    "emnist_split": "test_other_sets.test_one_of_emnists_splits_is_chosen",
+    "class_names": (
+        "test_other_sets.test_a_set_of_many_classes_trains_resumes_and_is_drawn"
+    ),
     "validation_size": "test_mnist.test_validation_size_moves_the_border",
     "max_shift": "test_training.test_distortions_are_of_what_is_trained_on_alone",
     "max_slant": "test_training.test_distortions_are_of_what_is_trained_on_alone",

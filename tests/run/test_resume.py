@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -15,6 +16,7 @@ from scripts import SLOW, main, run_folders, slow_after
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
+from seqmnist.record.folder import END_FILES
 from seqmnist.record.log import Result
 from seqmnist.run import training
 from seqmnist.run.checkpoints import SUFFIXES, Checkpoints
@@ -290,14 +292,15 @@ def test_a_cosine_shorter_than_its_run_is_resumed_if_it_was_begun(
 
 def test_options_that_would_change_the_run_are_refused_by_name(half, capsys):
     before = (half / "config.json").read_text()
-    given = ["--units", "5", "--steps", "60", "--learning-rate", "0.5", "--show"]
+    given = ["--units", "5", "--learning-rate", "0.5", "--ema-decay", "0.5", "--show"]
     line = refused(["--resume", str(half), *given], capsys)
     assert (
-        "--steps 60 (the run has 40), --learning-rate 0.5 (the run has 0.001);" in line
+        "another run with --learning-rate 0.5 (the run has 0.001), --ema-decay 0.5 (th"
+        in line
     )
     assert "--units" not in line and "--show" not in line
     line = refused(["--resume", str(half), "--epochs", "3"], capsys)
-    assert "--epochs 3 (the run has none)" in line
+    assert "the run has 40 steps, and cannot be made shorter, 36; expected mo" in line
     line = refused(["--resume", str(half), "--preset", "quick"], capsys)
     assert "--preset quick (the run has basic-rnn-tensorboard)" in line
     assert (half / "config.json").read_text() == before
@@ -308,6 +311,64 @@ def test_options_that_do_not_change_the_run_may_be_given(half, capsys, small_dat
     argv += ["--data-dir", str(small_data) + "/."]
     assert main("train_rnn", ["--resume", str(half), *argv]) == 0
     assert "test image 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, is_finished", [("train_rnn", True), ("train_lstm", False)]
+)
+def test_a_run_may_be_made_longer(
+    name, is_finished, small, stop_after, monkeypatch, tmp_path, capsys
+):
+    """It ends as one that had this length from the beginning."""
+    argv = [*small, "--report-every", "6", "--evaluate-every", "6", "--seed", "4"]
+    argv += ["--checkpoint-every", "6", "--summaries", "all"]
+    expected = untouched(name, [*argv, "--steps", "24"], tmp_path)
+    shorter = [*argv, "--steps", "12"]
+    if is_finished:
+        assert main(name, shorter) == 0
+        (folder,) = run_folders(tmp_path / "logs", name)
+        ends = {n: (folder / n).read_bytes() for n in END_FILES}
+        before = (folder / "metrics.csv").read_bytes()
+        assert b",test," in before
+    else:
+        folder = stopped(name, shorter, 6, stop_after, monkeypatch, tmp_path)
+    (folder / "mine.png").write_text("a file of the user's")
+    assert main(name, ["--resume", str(folder), "--epochs", "2"]) == 0  # 24 steps
+    assert differences(expected, fingerprint(folder)) == []
+    record = json.loads((folder / "config.json").read_text())
+    assert (record["steps"], record["epochs"]) == (None, 2)
+    assert (folder / "mine.png").exists()
+    if is_finished:
+        ended = folder / "ended-at-12"
+        assert ends == {n: (ended / n).read_bytes() for n in END_FILES}
+        assert (ended / "metrics.csv").read_bytes() == before
+    # And it is finished now, at its new length.
+    capsys.readouterr()
+    assert main(name, ["--resume", str(folder)]) == 0
+    assert "this run is finished" in capsys.readouterr().out
+    assert main(name, ["--resume", str(folder), "--steps", "23"]) == 2
+    assert "has 24 steps, and cannot be made shorter, 23" in capsys.readouterr().err
+
+
+def test_a_cosine_that_is_over_gets_the_command_of_a_new_run(small, tmp_path, capsys):
+    argv = [*small, "--schedule", "cosine", "--steps", "6"]
+    assert main("train_rnn", argv) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    assert main("train_rnn", ["--resume", str(folder), "--steps", "10"]) == 2
+    err = capsys.readouterr().err
+    assert (
+        "is zero after 6 steps, so it cannot go on to 10; start a new run from" in err
+    )
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    _, *words = shlex.split(err.split(": python ")[1])
+    assert words[-4:-1] == [
+        *("--init-checkpoint", str(folder / "checkpoints/model.ckpt-6"), "--steps")
+    ]
+    assert words[-1] == "4" and words.count("--steps") == 1
+    assert main("train_rnn", words) == 0
+    assert len(run_folders(tmp_path / "logs", "train_rnn")) == 2
 
 
 def test_other_data_are_refused(half, capsys, tmp_path, splits):
