@@ -27,6 +27,7 @@ from typing import Callable, Iterator
 
 from seqmnist import compile_cache
 from seqmnist.errors import UserError
+from seqmnist.waiting import waiting_for
 
 # Lines of TensorFlow 1.15 and 2.21 on stderr at start-up on a machine without a GPU,
 # found by running both. TF_CPP_MIN_LOG_LEVEL does not silence all of them, and the
@@ -93,7 +94,9 @@ def _is_no_notice(line):
 
 def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
-    with _interrupts_held_back(), stderr_held_back(_is_no_notice):
+    with waiting_for("loading TensorFlow"), _interrupts_held_back(), stderr_held_back(
+        _is_no_notice
+    ):
         with _keras_left_out():
             tensorflow = importlib.import_module(name)
         # Without this call, the first Session would report a missing CUDA driver.

@@ -94,7 +94,15 @@ def test_imports_point_as_the_picture_says():
             return "scripts"
         if (PROJECT_DIR / "seqmnist" / parts[1]).is_dir():
             return f"{parts[1]}/"
-        helpers = ("tf1", "compile_cache", "errors", "paths", "cores")
+        helpers = (
+            "tf1",
+            "compile_cache",
+            "errors",
+            "paths",
+            "cores",
+            "scripts",
+            "waiting",
+        )
         return "small helpers" if parts[1] in helpers else "the lesson"
 
     seen = set()

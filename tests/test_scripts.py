@@ -43,7 +43,11 @@ def test_a_run_as_a_process_prints_plain_lines_and_nothing_else(name, small, tmp
     assert re.match(rf"{name}, preset .*: 28 time steps of 28 pixels, ", lines[0])
     assert re.match(r"recurrence: (fast|plain) \(", lines[2])
     assert lines[3].startswith("run folder: ")
-    assert [line.split()[3] for line in lines[4:-1]] == ["1", "6", "12"]
+    reports = [line.split()[3] for line in lines if line.startswith("epoch")]
+    assert reports == ["1", "6", "12"]
+    end = lines[4 + len(reports) : -1]
+    assert re.match(r"test accuracy [01]\.\d{4} \(\d+ of 130 images\), loss", end[0])
+    assert end[-1].startswith("look at it: tensorboard --logdir ")
     result = Result.parse(lines[-1])
     assert (result.script, result.steps) == (name, 12)
     assert result.test_correct.endswith(f"/{NUM_SMALL_TEST}")
@@ -339,4 +343,7 @@ def test_a_terminal_gets_a_progress_bar(small):
     assert process.wait(timeout=PATIENCE) == 0
     text = text.decode()
     assert re.search(r"12/12 .*loss \d\.\d+, accuracy \d\.\d+, [\d,]+ examples/s", text)
+    for what in ("loading TensorFlow", "evaluating the test images", "drawing figures"):
+        assert f"{what} ...\r" in text
+    assert "compiling" not in text  # as it is not
     assert re.search(r"^result script=train_rnn ", text, re.MULTILINE)

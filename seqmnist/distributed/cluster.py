@@ -5,7 +5,7 @@
 
 Users of TensorFlow, Kubernetes operators and launch.py set this variable for each
 process, with the process's own index. Worker 0 is the chief: only the chief has a run
-folder.
+folder. Some platforms name it apart, as "chief" or "master", before the workers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ EXAMPLE = (
     '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
     '"task": {"type": "worker", "index": 0}}'
 )
+TASK_TYPES = ("chief", "master", "worker")
 CONNECT_SECONDS = 2.0
 
 
@@ -63,11 +64,18 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
     cluster, task = _member(value, "cluster"), _member(value, "task")
     if not cluster and not task:
         return None
-    others = sorted(set(map(str, cluster)) - {"worker"})
+    others = sorted(str(kind) for kind in cluster if kind not in TASK_TYPES)
     if others:
-        raise _bad(f"names tasks of type {', '.join(others)}, and all must be workers")
-    addresses = cluster.get("worker")
-    if not isinstance(addresses, list) or not addresses:
+        raise _bad(f"names tasks of type {', '.join(others)}, and all must train")
+    lists = {name: cluster.get(name, []) for name in TASK_TYPES}
+    for name, addresses in lists.items():
+        if not isinstance(addresses, list):
+            raise _bad(f"has no list of addresses at cluster.{name}")
+    chiefs = lists["chief"] + lists["master"]
+    if len(chiefs) > 1:
+        raise _bad(f"names {len(chiefs)} chiefs")
+    addresses = chiefs + lists["worker"]
+    if not addresses:
         raise _bad("has no list of addresses at cluster.worker")
     for address in addresses:
         if not isinstance(address, str) or not _is_address(address):
@@ -75,16 +83,18 @@ def read_cluster(environ: Mapping[str, str]) -> Cluster | None:
     for address in addresses:
         if addresses.count(address) > 1:
             raise _bad(f"has the address {address} twice")
-    if task.get("type") != "worker":
-        raise _bad(f"has {json.dumps(task.get('type'))} as task.type")
-    index = task.get("index")
+    kind, index = task.get("type"), task.get("index")
+    if kind not in TASK_TYPES:
+        raise _bad(f"has {json.dumps(kind)} as task.type")
     if isinstance(index, str) and re.fullmatch("[0-9]{1,9}", index):
         index = int(index)  # some operators write the index as a string
-    if type(index) is not int or not 0 <= index < len(addresses):
+    if type(index) is not int or not 0 <= index < len(lists[kind]):
         raise _bad(
-            f"has {json.dumps(task.get('index'))} as task.index, of workers 0 to "
-            f"{len(addresses) - 1}"
+            f"has {json.dumps(task.get('index'))} as task.index, and "
+            f"{len(lists[kind])} tasks of type {kind}"
         )
+    if kind == "worker":
+        index += len(chiefs)
     return Cluster(addresses, index) if len(addresses) > 1 else None
 
 

@@ -21,6 +21,7 @@ from seqmnist.run.network import Network
 from seqmnist.run.plan import Plan
 from seqmnist.run.progress import Progress
 from seqmnist.run.quiet_recorder import Evaluation, QuietRecorder
+from seqmnist.waiting import waiting_for
 
 
 def evaluate(
@@ -132,7 +133,9 @@ class TrainingLoop:
             LostWorker: another worker has gone.
         """
         with self.network.averaged():
-            result = self.recorder.finish(self._evaluate("test"))
+            with waiting_for("evaluating the test images"):
+                test = self._evaluate("test")
+            result = self.recorder.finish(test)
         self.network.workers.barrier()
         return result
 

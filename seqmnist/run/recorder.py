@@ -30,6 +30,7 @@ from seqmnist.run.plan import Plan
 from seqmnist.run.progress import Progress
 from seqmnist.run.quiet_recorder import Evaluation, QuietRecorder
 from seqmnist.sequences import permutation
+from seqmnist.waiting import waiting_for
 
 
 class Recorder(QuietRecorder):
@@ -97,6 +98,8 @@ class Recorder(QuietRecorder):
         self._bar = tqdm(
             total=total, initial=initial, unit="step", disable=not is_shown
         )
+        if is_shown and network.engine.description.startswith("fast"):
+            self._bar.set_postfix_str("compiling")
         self._stack.callback(self._bar.close)
         self._seconds_before = progress.seconds
 
@@ -195,10 +198,12 @@ class Recorder(QuietRecorder):
             run=path.name,
             folder=str(path),
         )
-        self._illustrator.finish(progress.step, test.logits)
-        if self._plan.num_steps:
-            figures.save_curves(path)
+        with waiting_for("drawing figures"):
+            self._illustrator.finish(progress.step, test.logits)
+            if self._plan.num_steps:
+                figures.save_curves(path)
         self._log.write_result(result)  # the last file
+        print(wording.conclusion(result, config, self._splits.test.labels))
         print(result, flush=True)
         return result
 

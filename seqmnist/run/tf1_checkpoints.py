@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ntpath
 import os
 import re
 import sys
@@ -154,8 +155,10 @@ def _prefix(path):
     if state is None:
         raise _no_latest(path)
     latest = state.model_checkpoint_path
-    # If the folder was moved, its file `checkpoint` names the files' old paths.
-    for prefix in (latest, os.path.join(path, os.path.basename(latest))):
+    # If the folder was moved, its file `checkpoint` names the files' old paths; perhaps
+    # those of Windows.
+    name = ntpath.basename(latest)
+    for prefix in (latest, os.path.join(path, name)):
         if _is_checkpoint(prefix):
             return prefix
     raise UserError(

@@ -21,6 +21,7 @@ from seqmnist.run.quiet_recorder import QuietRecorder
 from seqmnist.run.recorder import Recorder
 from seqmnist.run.signals import StopSignals
 from seqmnist.scripts import script_digest
+from seqmnist.waiting import waiting_for
 
 
 def train_and_evaluate(
@@ -71,8 +72,9 @@ def train_and_evaluate(
         if opening.start is not None:
             progress = Progress.from_state(opening.start.state)
         workers.first_step = progress.step
-        classifier = Classifier(config, network, loss, optimizer)
-        trained = Network(classifier, opening.start, workers, stack)
+        with waiting_for("building the graph"):
+            classifier = Classifier(config, network, loss, optimizer)
+            trained = Network(classifier, opening.start, workers, stack)
         progress.step = workers.first_step  # the chief has sent it to the others
         recorder = QuietRecorder(trained, progress)
         if workers.index == 0:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
+
 from seqmnist.data.mnist import Splits
-from seqmnist.paths import shown
+from seqmnist.paths import LOG_DIR, shown
+from seqmnist.record.folder import END_FILES
+from seqmnist.record.log import Result
 from seqmnist.record.tally import Tally
 from seqmnist.run.network import Network
 from seqmnist.run.plan import Plan
 from seqmnist.run.progress import Progress
 from seqmnist.sequences import sequence_shape
+
+FIGURES = [name for name in END_FILES if name.endswith(".png")]
 
 
 def introduction(
@@ -54,6 +62,43 @@ def report(progress: Progress, epoch: float, batch: Tally) -> str:
     ]
     parts += [f"{split} {tally}" for split, tally in progress.latest.items()]
     return "  ".join(parts)
+
+
+def conclusion(result: Result, config: Namespace, labels: np.ndarray) -> str:
+    """The last lines before the result line: accuracy, figures, what to type next."""
+    correct, count = map(int, result.test_correct.split("/"))
+    figures = [name for name in FIGURES if (Path(result.folder) / name).exists()]
+    log_dir, compare = shown(config.log_dir), "python compare.py"
+    if os.path.abspath(config.log_dir) != str(LOG_DIR):
+        compare += f" --log-dir {shlex.quote(log_dir)}"
+    lines = [
+        f"test accuracy {result.test_accuracy:.4f} ({correct:,} of {count:,} images), "
+        f"loss {result.test_loss:.4f}",
+        f"look at it: tensorboard --logdir {shlex.quote(log_dir)}, or "
+        f"{', '.join(figures)} in the run folder; compare runs: {compare}",
+    ]
+    if result.steps and is_at_chance(correct, labels):
+        lines.insert(
+            1,
+            "this is no better than a guess: train for longer, try another "
+            "--learning-rate, or start from --preset best",
+        )
+    return "\n".join(lines)
+
+
+def is_at_chance(correct: int, labels: np.ndarray) -> bool:
+    """Whether a guess has as many images right, in one of 700 cases or more.
+
+    The guess is always the most frequent class; three standard deviations of a binomial
+    distribution are allowed for.
+
+    Args:
+        correct: images classified correctly.
+        labels: whole numbers `[num_images]`.
+    """
+    count = len(labels)
+    part = np.bincount(labels).max() / count
+    return bool(correct <= part * count + 3 * (part * (1 - part) * count) ** 0.5)
 
 
 def prediction(index: int, splits: Splits, network: Network) -> str:

@@ -31,6 +31,16 @@ def test_a_worker_knows_the_others_and_itself():
     assert read(config(index=1)) == Cluster(TWO, 1)
 
 
+@pytest.mark.parametrize("name", ["chief", "master"])
+def test_a_platforms_chief_is_the_first_worker(name):
+    cluster = {"worker": TWO, name: ["c:1"]}
+    for kind, index, expected in ((name, 0, 0), ("worker", 0, 1), ("worker", "1", 2)):
+        found = read({"cluster": cluster, "task": {"type": kind, "index": index}})
+        assert found == Cluster(["c:1", *TWO], expected)
+    alone = {"cluster": {name: ["c:1"]}, "task": {"type": name, "index": 0}}
+    assert read(alone) is None
+
+
 def test_an_index_may_be_text():
     assert read(config(index="1")) == Cluster(TWO, 1)
 
@@ -69,14 +79,16 @@ def test_without_the_variable_there_is_no_cluster():
         (config(["a:1", "a:1"]), "has the address a:1 twice"),
         (config(task_type="ps"), 'has "ps" as task.type'),
         (config(task_type=None), "has null as task.type"),
-        (config(index=2), "has 2 as task.index, of workers 0 to 1"),
+        (config(index=2), "has 2 as task.index, and 2 tasks of type worker"),
+        (config(task_type="chief"), "has 0 as task.index, and 0 tasks of type chief"),
+        ({"cluster": {"chief": TWO}, "task": {}}, "names 2 chiefs"),
         (config(index=-1), "has -1 as task.index"),
         (config(index=True), "has true as task.index"),
         (config(index=None), "has null as task.index"),
         (config(index="x"), 'has "x" as task.index'),
         (
-            {"cluster": {"worker": TWO, "ps": ["c:1"], "chief": ["d:1"]}},
-            "names tasks of type chief, ps",
+            {"cluster": {"worker": TWO, "ps": ["c:1"], "evaluator": ["d:1"]}},
+            "names tasks of type evaluator, ps",
         ),
     ],
 )

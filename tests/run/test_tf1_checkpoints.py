@@ -1,6 +1,7 @@
 """`--init-checkpoint`: weights that the notebooks' own code wrote."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -143,9 +144,12 @@ def test_a_folder_may_have_been_moved(tmp_path, parse, weights):
     path = save(folder, weights)
     moved = tmp_path / "after"
     folder.rename(moved)
-    (moved / "checkpoint").write_text(f'model_checkpoint_path: "{path}"')
-    found = load_rnn(moved, parse)
-    np.testing.assert_array_equal(found["dense/bias"], weights["dense/bias"])
+    windows = "C:\\\\Users\\\\me\\\\" + os.path.basename(path)
+    for before in (path, windows):
+        text = f'model_checkpoint_path: "{before}"'
+        (moved / "checkpoint").write_text(text)
+        found = load_rnn(moved, parse)
+        np.testing.assert_array_equal(found["dense/bias"], weights["dense/bias"])
 
 
 def test_a_cell_of_another_name_is_found(tmp_path, parse, weights):

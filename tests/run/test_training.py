@@ -18,6 +18,7 @@ from seqmnist.run import loop, training
 from seqmnist.run.checkpoints import Checkpoints, Variables
 from seqmnist.run.engine import PlainEngine, make_engine
 from seqmnist.run.one_worker import OneWorker
+from seqmnist.run.wording import is_at_chance
 from seqmnist.sequences import permutation
 
 SCRIPTS = {
@@ -242,6 +243,23 @@ def test_no_steps_only_evaluate(run):
 
 
 @pytest.mark.parametrize("index, label", [("0", 7), ("7", 9)])
+def test_a_network_that_only_guesses_is_told_so(small, capsys):
+    advice = "this is no better than a guess: train for longer, try another --learning"
+    assert main("train_rnn", [*small, "--learning-rate", "1e-9"]) == 0
+    assert advice in capsys.readouterr().out
+    argv = [*small, "--learning-rate", "0.01", "--steps", "100"]
+    assert main("train_rnn", argv) == 0
+    assert advice not in capsys.readouterr().out
+    assert main("train_rnn", [*small, "--steps", "0"]) == 0
+    assert advice not in capsys.readouterr().out
+
+
+def test_chance_is_that_of_the_most_frequent_class():
+    labels = np.repeat([0, 1, 2, 3], [40, 20, 20, 20])
+    # 40 of 100, and three times 4.9 more.
+    assert is_at_chance(54, labels) and not is_at_chance(55, labels)
+
+
 def test_the_last_line_is_the_result(index, label, run, capsys):
     result, _, _ = run(train_rnn, "--steps", "3", "--predict", index)
     lines = capsys.readouterr().out.splitlines()
