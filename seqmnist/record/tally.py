@@ -53,4 +53,4 @@ class Tally:
         return tally
 
     def __str__(self) -> str:
-        return f"{self.accuracy:.4f} ({self.correct}/{self.count})"
+        return f"loss {self.loss:.4f} accuracy {self.accuracy:.4f}"

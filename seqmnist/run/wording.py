@@ -56,11 +56,10 @@ def report(progress: Progress, epoch: float, batch: Tally) -> str:
     parts = [
         f"epoch {epoch:6.2f}",
         f"step {progress.step:6d}",
-        f"loss {batch.loss:.4f}",
-        f"batch {batch}",
-        f"train {progress.since_row}",
+        f"batch: {batch}",
+        f"train: {progress.since_row}",
     ]
-    parts += [f"{split} {tally}" for split, tally in progress.latest.items()]
+    parts += [f"{split}: {tally}" for split, tally in progress.latest.items()]
     return "  ".join(parts)
 
 

@@ -120,7 +120,7 @@ def test_a_tally_weighs_batches_by_their_size():
     total.add(4.0, 0, 1)
     assert total.loss == pytest.approx((3 * 1.0 + 4.0) / 4)
     assert total.accuracy == 3 / 4
-    assert str(total) == "0.7500 (3/4)"
+    assert str(total) == "loss 1.7500 accuracy 0.7500"
 
 
 def filled(run):

@@ -242,7 +242,6 @@ def test_no_steps_only_evaluate(run):
     ]
 
 
-@pytest.mark.parametrize("index, label", [("0", 7), ("7", 9)])
 def test_a_network_that_only_guesses_is_told_so(small, capsys):
     advice = "this is no better than a guess: train for longer, try another --learning"
     assert main("train_rnn", [*small, "--learning-rate", "1e-9"]) == 0
@@ -260,6 +259,7 @@ def test_chance_is_that_of_the_most_frequent_class():
     assert is_at_chance(54, labels) and not is_at_chance(55, labels)
 
 
+@pytest.mark.parametrize("index, label", [("0", 7), ("7", 9)])
 def test_the_last_line_is_the_result(index, label, run, capsys):
     result, _, _ = run(train_rnn, "--steps", "3", "--predict", index)
     lines = capsys.readouterr().out.splitlines()
