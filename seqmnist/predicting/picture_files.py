@@ -80,7 +80,9 @@ def _high_depth(image: Image.Image) -> np.ndarray:
             f"has grey levels from {values.min():g} to {values.max():g}; expected 8 "
             "or 16 bits per pixel: save it as a PNG of grey levels"
         )
-    return values / 257  # of 65,535 to the 255 of 8 bits
+    # Cameras and scanners save 10 or 12 bits in files of 16.
+    bits = next(bits for bits in (8, 10, 12, 16) if values.max() < 2**bits)
+    return values * np.float32(255 / (2**bits - 1))
 
 
 def _composited(image: Image.Image) -> np.ndarray:

@@ -16,6 +16,7 @@ yann.lecun.com/exdb/mnist.
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,15 @@ MIN_CONTRAST = 24
 # For uneven paper, both limits are higher.
 NO_INK = 0.1
 SURE_INK = 0.35
+
+
+# Ink is a sheet of paper or a frame if its box is this wide, or high, and it goes along
+# this part of each of its edges: at most 0.65 in 30,000 of MNIST's images, enlarged.
+MIN_ASPECT = 0.5
+FRAMED = 0.8
+# The least gap between pieces of ink that are far apart: side by side, in heights of
+# the ink (at most 0.29 in these images); above one another, in widths (at most 0.5).
+GAPS = (0.35, 0.55)
 
 
 class Picture(NamedTuple):
@@ -94,15 +104,20 @@ def read_picture(path: str, polarity: str = "auto", form: Form = MNIST_FORM) -> 
 
 
 def normalize(
-    grey: np.ndarray, polarity: str = "auto", form: Form = MNIST_FORM
+    grey: np.ndarray,
+    polarity: str = "auto",
+    form: Form = MNIST_FORM,
+    within: bool = False,
 ) -> Picture:
     """Converts a picture to the form of the training images.
 
-    A picture that has their size and polarity is not changed.
+    A picture that has their size and polarity is not changed. If the ink found is a
+    frame, or a sheet of paper on a table, the digit is looked for within it.
 
     Args:
         grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
         polarity, form: as for `read_picture`.
+        within: whether this is the inner part of a picture.
 
     Returns:
         The picture.
@@ -115,7 +130,8 @@ def normalize(
     grey = _reduced(grey).astype(np.float32)
     _check_contrast(float(grey.max() - grey.min()))
     border_says = _guess_polarity(grey)
-    if polarity == "auto":
+    is_guessed = polarity == "auto"
+    if is_guessed:
         polarity = border_says
         words += f", {polarity.replace('-', ' ')} (guessed by the border)"
     else:
@@ -125,7 +141,16 @@ def normalize(
     light = grey if polarity == LIGHT_ON_DARK else 255 - grey
     ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
     top, bottom, left, right = _bounding_box(is_sure)
+    if is_guessed and not within and _is_around(is_sure[top:bottom, left:right]):
+        rows, columns = (bottom - top) // 8, (right - left) // 8
+        inner = grey[top + rows : bottom - rows, left + columns : right - columns]
+        with contextlib.suppress(UserError):  # nothing is within
+            found = normalize(inner, "auto", form, within=True)
+            words += f"; a sheet or a frame, within it: {found.description}"
+            return found._replace(description=words)
     small = _resized(ink[top:bottom, left:right], form)
+    if _has_gap(is_sure[top:bottom, left:right]):
+        words += "; two pieces of ink far apart (is it one digit?)"
     words += f"; digit scaled to {small.shape[1]} x {small.shape[0]} and centred"
     pixels = _centred(small, form)
     if form.polarity == DARK_ON_LIGHT:
@@ -214,6 +239,38 @@ def _bounding_box(is_ink: np.ndarray) -> tuple[int, int, int, int]:
         is_digit = is_ink
     rows, columns = (np.flatnonzero(is_digit.any(axis)) for axis in (1, 0))
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+
+def _is_around(is_ink: np.ndarray) -> bool:
+    """Whether the ink is a sheet of paper, or a frame, and no digit.
+
+    Args:
+        is_ink: the mask of the ink in its bounding box.
+    """
+    height, width = is_ink.shape
+    if min(height, width) < MIN_ASPECT * max(height, width):
+        return False
+    rows, columns = max(1, height // 10), max(1, width // 10)
+    edges = [is_ink[:rows], is_ink[-rows:]]
+    edges += [is_ink[:, :columns].T, is_ink[:, -columns:].T]
+    return min(edge.any(0).mean() for edge in edges) > FRAMED
+
+
+def _has_gap(is_ink: np.ndarray) -> bool:
+    """Whether the ink is in two parts, beside or above one another, far apart.
+
+    Args:
+        is_ink: the mask of the ink in its bounding box.
+    """
+    for axis, least in enumerate(GAPS):
+        counts = is_ink.sum(axis)
+        places = np.flatnonzero(counts)
+        for before, after in zip(places, places[1:]):
+            share = counts[:after].sum() / counts.sum()
+            is_far = after - before - 1 > least * is_ink.shape[axis]
+            if is_far and min(share, 1 - share) > 0.1:
+                return True
+    return False
 
 
 def _neighbours(mask: np.ndarray) -> np.ndarray:

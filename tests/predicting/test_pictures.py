@@ -276,3 +276,55 @@ def test_a_network_trained_dark_on_light_gets_pictures_so():
         expected = normalize(np.kron(picture, np.ones((4, 4), np.uint8)))
         np.testing.assert_array_equal(found.pixels, 255 - expected.pixels)
         assert found.description.endswith("dark-on-light like the training images")
+
+
+def drawn(image, factor=6):
+    """A digit as black ink on white paper, enlarged."""
+    return 255 - resized(image, factor)
+
+
+def test_a_sheet_on_a_table_is_looked_at_within(splits):
+    for index in (0, 1, 2, 3):
+        paper = drawn(splits.test.images[index])
+        expected = normalize(paper).pixels
+        table = np.full([260, 300], 60, np.uint8)
+        table[40:208, 70:238] = paper
+        found = normalize(table)
+        assert "; a sheet or a frame, within it: " in found.description
+        distance = np.abs(found.pixels.astype(int) - expected).mean()
+        assert distance < 12
+
+
+def test_a_frame_is_left_out(splits):
+    for index in (0, 1, 2, 3):
+        paper = drawn(splits.test.images[index])
+        expected = normalize(paper).pixels
+        framed = np.full([240, 240], 255, np.uint8)
+        framed[20:220, 20:220] = 0
+        framed[24:216, 24:216] = 255
+        framed[36:204, 36:204] = paper
+        found = normalize(framed)
+        assert "; a sheet or a frame, within it: " in found.description
+        distance = np.abs(found.pixels.astype(int) - expected).mean()
+        assert distance < 12
+
+
+def test_two_digits_are_said(splits):
+    one, two = (drawn(splits.test.images[index]) for index in (2, 1))
+    clause = "; two pieces of ink far apart (is it one digit?)"
+    for both in (np.hstack([one, two]), np.vstack([one, one])):
+        assert clause in normalize(both).description
+    for index in range(200):
+        image = splits.test.images[index]
+        description = normalize(resized(image, 4)).description
+        assert "apart" not in description and "within" not in description
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_greys_of_ten_and_twelve_bits_are_read(bits, splits, tmp_path):
+    image = splits.test.images[0]
+    values = image.astype(np.uint32) * (2**bits - 1) // 255
+    path = str(tmp_path / "deep.png")
+    Image.fromarray(values.astype(np.uint16)).save(path)
+    found = read_picture(path)
+    np.testing.assert_allclose(found.pixels, image, atol=1)

@@ -252,9 +252,9 @@ def test_options_that_are_newer_than_the_run_have_their_defaults(run_dir, traine
     [
         (
             {"script": "train_cnn"},
-            "of 'train_cnn'; expected a script in the",
+            "of 'train_cnn', which is no script in the",
         ),
-        ({"script": ["x"]}, "a run of \"['x']\"; expected a script"),
+        ({"script": ["x"]}, "a run of \"['x']\", which is no script"),
         ({"units": 9}, "is a checkpoint of another network: "),
         ({"units": "many"}, "config.json: argument --units: found 'many'"),
     ],
