@@ -25,7 +25,7 @@ from seqmnist.data import mnist
 from seqmnist.errors import UserError
 
 MANY = settings(
-    max_examples=10_000,
+    max_examples=5_000,
     derandomize=True,
     database=None,
     deadline=None,

@@ -74,7 +74,9 @@ class OneLineParser(argparse.ArgumentParser):
         match = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
         if match:
             known = [s for action in self._actions for s in action.option_strings]
-            near = difflib.get_close_matches(match.group(1), known, n=1)
+            # --lr is --learning-rate; else the name that is spelt most alike.
+            initials = [word for word in known if _initials(word) == match.group(1)]
+            near = initials or difflib.get_close_matches(match.group(1), known, n=1)
             if match.group(1) in [option.flag for option in BY_NAME.values()]:
                 message += f"; {self.prog} does not have this option, others do"
             elif near:
@@ -83,6 +85,12 @@ class OneLineParser(argparse.ArgumentParser):
             message += " (one that begins with - is given as --option=-1e-3)"
         message = one_line(f"{self.source}{message}")
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _initials(word: str) -> str:
+    """An option of its words' first letters: --lr for --learning-rate."""
+    parts = word.strip("-").split("-")
+    return "--" + "".join(part[0] for part in parts) if len(parts) > 1 else ""
 
 
 def make_parser(

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, NamedTuple, Sequence
 
-from seqmnist.cli.options import DEFAULTS, MAY_CHANGE
+from seqmnist.cli.options import BY_NAME, DEFAULTS, MAY_CHANGE
 from seqmnist.comparing.metrics_tail import MAX_WHOLE
 from seqmnist.comparing.runs import FINISHED, Run
 from seqmnist.paths import shown
@@ -37,6 +37,20 @@ FIELDS = (*MEASURED, *COUNTED, *DESCRIBED, "n")
 # that do not affect accuracies. Data are compared by their digest, `data_sha256`.
 NOT_DECIDING = MAY_CHANGE | {
     *("seed", "preset", "command", "log_dir", "recurrence_used", "workers"),
+    *("polarity", "image_shape", "num_classes", "classes"),  # follow from the data
+}
+
+
+# Options whose values are in `FIELDS` in some form.
+IN_FIELDS = {
+    "view",
+    "permute",
+    "units",
+    "layers",
+    "cell_name",
+    "epochs",
+    "steps",
+    "seed",
 }
 
 
@@ -65,6 +79,27 @@ class Row(NamedTuple):
     def typical(self) -> Row:
         """The row of `run` alone."""
         return next((part for part in self.parts if part.run is self.run), self)
+
+
+def differing_options(rows: Sequence[Row]) -> list[str]:
+    """The options in which rows of one script differ, beyond what `FIELDS` has.
+
+    Args:
+        rows: the rows.
+
+    Returns:
+        Names of options that decide a run's numbers, in the order of the help text.
+    """
+    names = [o.name for o in BY_NAME.values() if o.decides and o.name not in IN_FIELDS]
+    found = []
+    for name in names:
+        values: dict[str | None, set[str]] = {}
+        for row in rows:
+            seen = values.setdefault(row.values["script"], set())
+            seen.add(json.dumps(row.options.get(name, DEFAULTS.get(name))))
+        if any(len(seen) > 1 for seen in values.values()):
+            found.append(name)
+    return found
 
 
 def single_row(run: Run) -> Row:

@@ -7,8 +7,9 @@ import io
 import json
 from typing import Any, Callable, NamedTuple, Sequence
 
+from seqmnist.cli.options import DEFAULTS, NUMBERS, as_text
 from seqmnist.comparing.best_two import Finding
-from seqmnist.comparing.rows import FIELDS, MEASURED, Row
+from seqmnist.comparing.rows import FIELDS, MEASURED, Row, differing_options
 from seqmnist.errors import one_line
 
 MAX_TEXT = 60  # characters of a column, more than any name of the suite has
@@ -50,10 +51,26 @@ def _value(name: str, form: str = "{}") -> Callable[[Row], str]:
 
     def text(row: Row) -> str:
         value = row.values[name]
-        shown = "-" if value is None else one_line(form.format(value))
-        return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 3] + "..."
+        return "-" if value is None else _cut(form.format(value))
 
     return text
+
+
+def _option(name: str) -> Callable[[Row], str]:
+    """Makes the text of an option's value; "-" if the runs of a row differ in it."""
+
+    def text(row: Row) -> str:
+        if row.parts and name not in row.options:
+            return "-"
+        return _cut(as_text(row.options.get(name, DEFAULTS.get(name))))
+
+    return text
+
+
+def _cut(text: str) -> str:
+    """A text as one short line."""
+    text = one_line(text)
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
 
 def seeds(row: Row) -> str:
@@ -87,6 +104,9 @@ def _run(row: Row) -> str:
     return f"{len(row.parts)} runs" if row.parts else _value("run")(row)
 
 
+STEPS = Column("steps", True, _value("steps"), 9)
+DIFFERING_IMPORTANCE = 12
+
 # The importance is chosen for terminals of 80 columns and more; a pipe gets them all.
 COLUMNS = (
     Column("test accuracy", False, _accuracy("test"), 14),
@@ -98,11 +118,11 @@ COLUMNS = (
     Column("view", False, _value("view"), 2),
     Column("units", True, _value("units"), 10),
     Column("parameters", True, _value("parameters"), 4),
-    Column("steps", True, _value("steps"), 9),
+    STEPS,
     Column("seconds", True, _value("seconds", "{:.1f}"), 8),
     Column("examples/s", True, _value("examples_per_second", "{:.0f}"), 1),
     Column("seed", True, _seeds, 6),
-    Column("status", False, _value("status"), 12),
+    Column("status", False, _value("status"), 11),
     Column("run", False, _run, 15),
 )
 
@@ -226,6 +246,15 @@ def _as_object(row: Row) -> dict[str, Any]:
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns; with the status only if some run is not finished."""
+    """The columns, with one for each option in which rows of one script differ.
+
+    The status is left out if all runs are finished.
+    """
     all_finished = all(row.values["status"] == "finished" for row in rows)
-    return [c for c in COLUMNS if c.heading != "status" or not all_finished]
+    columns = [c for c in COLUMNS if c.heading != "status" or not all_finished]
+    differing = [
+        Column(name, name in NUMBERS, _option(name), DIFFERING_IMPORTANCE)
+        for name in differing_options(rows)
+    ]
+    place = columns.index(STEPS)
+    return [*columns[:place], *differing, *columns[place:]]

@@ -125,6 +125,8 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
     [
         (["--learning-rat", "1"], "did you mean --learning-rate?"),
         (["--learningrate=1"], "did you mean --learning-rate?"),
+        (["--lr", "1"], "did you mean --learning-rate?"),
+        (["--bs", "1"], "did you mean --batch-size?"),
         (["--xyzzy"], "unrecognized arguments: --xyzzy"),
         (["7"], "unrecognized arguments: 7"),
         (["--units", "0"], "found '0'; expected a whole number from 1 to 4096"),

@@ -52,6 +52,26 @@ def test_columns_are_aligned_and_there_is_no_status_if_all_are_finished(
         assert all(line[at] != " " == line[at + 1] for line in lines[:3])
 
 
+def test_options_that_differ_between_runs_of_a_script_have_columns(tmp_path, capsys):
+    make_run(tmp_path, 1, 188, learning_rate=0.01, data_dir="a", units=5)
+    make_run(tmp_path, 2, 189, learning_rate=0.01, max_grad_norm=None)
+    make_run(tmp_path, 3, 190, learning_rate=0.001, max_grad_norm=1.0)
+    # Another script; that it differs from the others tells its name.
+    make_run(tmp_path, 4, 100, script="train_lstm", weight_decay=0.5)
+    lines, _ = lines_of(tmp_path, capsys)
+    place = HEADINGS.index("steps")
+    expected = [*HEADINGS[:place], "learning_rate", "max_grad_norm", *HEADINGS[place:]]
+    assert " ".join(lines[0].split()) == " ".join(expected)
+    ends = [
+        lines[0].index(name) + len(name) for name in ("learning_rate", "max_grad_norm")
+    ]
+    values = [[line[:end].split()[-1] for end in ends] for line in lines[1:5]]
+    assert values[:3] == [["0.001", "1.0"], ["0.01", "none"], ["0.01", "none"]]
+    for extra in ("--format", "markdown"), ("--format", "csv"):
+        text = "\n".join(lines_of(tmp_path, capsys, *extra)[0])
+        assert "learning_rate" in text and "weight_decay |" not in text
+
+
 def test_runs_that_differ_only_in_seed_share_a_row(tmp_path, capsys):
     for seed, correct in ((0, 190), (1, 196), (2, 193)):
         # What tells nothing of the numbers may differ.
