@@ -34,6 +34,7 @@ TESTS = {
     **dict.fromkeys(["restore", "fast"], "test_migrating.py"),
     "cell": "test_fourth_cell.py",
     "notebook": "test_own_scripts.py",
+    "convert": "data/test_other_sets.py",
     "job": "distributed/test_workers.py",
 }
 

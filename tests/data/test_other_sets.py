@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_idx
+from pages import DOCS_DIR, named_blocks
 from PIL import Image
 from scripts import SLOW, exported_probabilities, main, run_folders
 
@@ -94,6 +95,24 @@ def test_what_is_odd_in_the_labels_is_said(splits, tmp_path):
     found = mnist.load_splits(tmp_path / "few", 40)
     assert len(found.class_names) == 12
     assert found.remark == "no training image is of class 0, 1, 2, 4, 5 and 5 more"
+
+
+def test_csv_files_become_a_set_by_the_documented_lines(splits, tmp_path, monkeypatch):
+    for part, (images, labels) in (("train", splits.train), ("test", splits.test)):
+        rows = np.hstack([labels[:30, None], images[:30].reshape(30, -1)])
+        header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
+        path = str(tmp_path / f"mnist_{part}.csv")
+        np.savetxt(path, rows, "%d", delimiter=",", header=header, comments="")
+    (tmp_path / "my_data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match="it has mnist_test.csv, .* docs/options.md con"
+    ):
+        mnist.load_splits(tmp_path, 10)
+    exec(named_blocks(DOCS_DIR / "options.md")["convert"], {})
+    found = mnist.load_splits("my_data", 10)
+    np.testing.assert_array_equal(found.train.images, splits.train.images[10:30])
+    np.testing.assert_array_equal(found.test.labels, splits.test.labels[:30])
 
 
 @pytest.mark.parametrize(
