@@ -85,8 +85,8 @@ def find_sources(folder: Path, emnist_split: str | None = None) -> Sources:
         partial = max([partial, *found.values()], key=len)
     what = "data set" if emnist_split is None else f"EMNIST split {emnist_split}"
     raise UserError(
-        f"{folder}: no {what}: {_what_is_missing(folder, partial)}; --data-dir takes "
-        "a folder with the four IDX files (see data/README.md; docs/options.md converts "
+        f"{folder}: no {what}: {_what_is_missing(folder, partial)}; --data-dir takes a "
+        "folder with the four IDX files (see data/README.md; docs/options.md converts "
         "other forms)"
     )
 

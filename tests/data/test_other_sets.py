@@ -105,9 +105,7 @@ def test_csv_files_become_a_set_by_the_documented_lines(splits, tmp_path, monkey
         np.savetxt(path, rows, "%d", delimiter=",", header=header, comments="")
     (tmp_path / "my_data").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        UserError, match="it has mnist_test.csv, .* docs/options.md con"
-    ):
+    with pytest.raises(UserError, match="mnist_test.csv, .* docs/options.md con"):
         mnist.load_splits(tmp_path, 10)
     exec(named_blocks(DOCS_DIR / "options.md")["convert"], {})
     found = mnist.load_splits("my_data", 10)
