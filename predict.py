@@ -196,8 +196,9 @@ def read_test_images(indices, data_dir, config, record):
     """
     folder = config.data_dir if data_dir is None else data_dir
     try:
+        # The run has recorded the classes' names.
         splits = mnist.load_splits(
-            folder, config.validation_size, config.emnist_split, config.class_names
+            folder, config.validation_size, config.emnist_split, with_names=False
         )
     except UserError as error:
         if data_dir is not None:
@@ -272,6 +273,8 @@ def describe(example, logits, names):
     ]
     widths = [max(map(len, column)) for column in zip(*rows)]
     table = [" ".join(c.rjust(w) for c, w in zip(row, widths)) for row in rows]
+    if len(logits) > len(chosen):
+        table.insert(0, f"the {len(chosen)} most probable of {len(logits)} classes:")
     title = f"{example.title}: {example.note}" if example.note else example.title
     return [title, *(f"  {line}" for line in [verdict, *table])]
 

@@ -38,7 +38,8 @@ def find_script(name: str) -> str:
         path = PROJECT_DIR / path.name
     if path.suffix != ".py" or not path.is_file():
         known = ", ".join(p.name for p in sorted(PROJECT_DIR.glob("train_*.py")))
-        raise UserError(f"{name}: no training script; expected {known}, or your own")
+        what = "no such" if not path.exists() else "no training"
+        raise UserError(f"{name}: {what} script; expected {known}, or your own")
     try:
         found = set(_top_level_names(ast.parse(path.read_bytes())))
     except (OSError, SyntaxError, ValueError) as error:
@@ -70,14 +71,23 @@ def load_script(path: str) -> ModuleType:
 
     Args:
         path: a path from `find_script`.
+
+    Raises:
+        UserError: the script fails while it is imported.
     """
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    name = f"own_{Path(path).stem}"  # the suite's script may have the same name
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"{path}: cannot be imported ({type(error).__name__}: {error})")
     return module
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT_DIR
 from pages import DOCS_DIR, named_blocks
-from scripts import SLOW, environment, exported_probabilities, main, run, run_folders
+from scripts import SLOW, exported_probabilities, main, run, run_folders
 
 import predict
 import train_rnn
@@ -51,6 +51,7 @@ def test_its_runs_are_predicted_and_exported(own_script, small, tmp_path, capsys
     images = np.zeros([1, 28, 28], np.uint8)
     assert exported_probabilities(tmp_path / "model", images).shape == (1, 10)
 
+    sys.path.remove(str(own_script.parent))  # where --script has put it
     assert predict.main([str(folder), "--test-index", "3"]) == 2
     assert "no script in the folder of predict.py; give its file with --script" in (
         capsys.readouterr().err
@@ -59,7 +60,7 @@ def test_its_runs_are_predicted_and_exported(own_script, small, tmp_path, capsys
     argv[-1] = str(PROJECT_DIR / "train_rnn.py")
     assert predict.main(argv) == 0
     out, err = capsys.readouterr()
-    assert "has been changed since the training, or another script made" in err
+    assert "train_rnn.py is not the script that made the run, or has been" in err
     assert np.abs(logits_of(out) - expected).max() > 0.1
 
 
@@ -90,7 +91,7 @@ def test_what_is_no_training_script_is_not_run(text, finding, tmp_path):
     path.write_text(text)
     with pytest.raises(UserError, match=finding):
         find_script(str(path))
-    with pytest.raises(UserError, match="no training script; expected train_gru_pixel"):
+    with pytest.raises(UserError, match="no such script; expected train_gru_pixel"):
         find_script(str(tmp_path / "none.py"))
 
 
@@ -107,20 +108,55 @@ def test_names_may_be_assigned_imported_or_annotated(tmp_path):
     )
 
 
+def test_one_beside_predict_py_is_found_by_its_name(
+    own_script, small, tmp_path, monkeypatch, capsys
+):
+    assert load_script(str(own_script)).main(small) == 0
+    (folder,) = run_folders(tmp_path / "logs", "my_net")
+    monkeypatch.syspath_prepend(str(own_script.parent))
+    capsys.readouterr()
+    assert predict.main([str(folder), "--test-index", "3"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.delitem(sys.modules, "my_net")
+
+
+@pytest.mark.parametrize("name", ["os", "conftest", "a b", "../train_rnn", ""])
+def test_no_other_module_is_run_for_a_name_in_config_json(name, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps({"script": name}))
+    assert predict.main([str(tmp_path), "--test-index", "3"]) == 2
+    assert "no script in the folder of predict.py" in capsys.readouterr().err
+
+
+def test_a_script_may_have_dataclasses_and_one_that_fails_is_a_line(own_script):
+    text = own_script.read_text()
+    added = "from dataclasses import dataclass\n@dataclass\nclass A:\n    a: int\n"
+    added = "from __future__ import annotations\n" + added + "import sys\n"
+    own_script.write_text(text.replace("import sys\n", added, 1))
+    assert load_script(str(own_script)).A(3).a == 3
+    own_script.write_text("import no_such_module\n" + text)
+    with pytest.raises(UserError, match="cannot be imported .ModuleNotFoundError: No"):
+        load_script(str(own_script))
+
+
+def test_the_name_of_a_script_fits_in_a_result_line(own_script, capsys):
+    own_script.write_text(own_script.read_text().replace('"my_net"', '"my net"'))
+    assert load_script(str(own_script)).main([]) == 2
+    assert "'my net' as the name of a script; expected let" in capsys.readouterr().err
+
+
 @SLOW
 def test_workers_and_sweeps_take_it(own_script, small, tmp_path):
-    environ = {**environment(), "PYTHONPATH": str(PROJECT_DIR)}
     few = [word for word in small if word != "--log-dir"]
     few.remove(str(tmp_path / "logs"))
     argv = ["launch.py", "--workers", "2", str(own_script), *small]
-    status, _, err = run(argv, env=environ)
+    status, _, err = run(argv)
     assert status == 0, err
     assert len(run_folders(tmp_path / "logs", "my_net")) == 1
     words = " ".join(f"'{word}'" for word in [str(own_script), *few])
     sweep = tmp_path / "sweep.txt"
     sweep.write_text(f"\ufeffpython {words}\r\npython3 {words} --seed 1\r\n", "utf-8")
     argv = ["launch.py", "--sweep", str(sweep), "--log-dir", str(tmp_path / "swept")]
-    status, _, err = run(argv, env=environ)
+    status, _, err = run(argv)
     assert status == 0, err
     assert len(list((tmp_path / "swept").glob("*/my_net/*/result.txt"))) == 2
 
@@ -139,6 +175,10 @@ def test_train_returns_the_result_also_twice_in_a_process(small, tmp_path, capsy
         train_rnn.train([*small, "--data-dir", str(tmp_path / "none")])
     with pytest.raises(SystemExit):
         train_rnn.train(["--unit", "3"])
+    # Numbers as numbers, and all in one text, are understood.
+    assert train_rnn.train([*small, "--steps", 2]).steps == 2
+    text = " ".join(f"'{word}'" for word in small)
+    assert train_rnn.train(f"{text} --steps 2").steps == 2
     assert main("train_rnn", ["--resume", second.folder]) == 0
 
 

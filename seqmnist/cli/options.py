@@ -151,7 +151,7 @@ OPTIONS: dict[str, list[Option]] = {
         Option(
             "max_shift",
             "move each training image by up to N pixels down or up and right or left, "
-            "anew each time, 0 to the images' size",
+            "anew each time, 0 to the images' shorter side",
             default=0,
             type=whole_number(0, MAX_SIDE),
             metavar="N",

@@ -25,7 +25,7 @@ from seqmnist.cli.options import (
 )
 from seqmnist.cli.resume import merged, recorded_options
 from seqmnist.cli.types import ALL, NEVER
-from seqmnist.errors import one_line
+from seqmnist.errors import UserError, one_line
 
 
 class _PlainHelp(argparse.RawDescriptionHelpFormatter):
@@ -163,7 +163,7 @@ def _values(defaults: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str,
 
 
 def parse(
-    argv: Sequence[str] | None,
+    argv: Sequence[object] | str | None,
     script: str,
     description: str | None,
     defaults: Mapping[str, Any],
@@ -173,7 +173,7 @@ def parse(
     """Parses a script's command line.
 
     Args:
-        argv: the arguments; `None` for those of the process.
+        argv: the arguments, also in one text; `None` for those of the process.
         script: the script's name without `.py`.
         description: the script's docstring, for the help text.
         defaults: the script's own defaults.
@@ -187,12 +187,20 @@ def parse(
         own, except options that may change.
 
     Raises:
-        UserError: the run to resume has no readable configuration, is another script's,
+        UserError: the script's name would not be readable in a result line; or the run
+            to resume has no readable configuration, is another script's,
             or was started with other options than those given.
         SystemExit: with status 2 and one line on stderr if an option is unknown or has
             a value that is not allowed; with status 0 after the help text.
     """
+    if not re.fullmatch(r"[\w.-]+", script, re.ASCII):
+        raise UserError(
+            f"{script!r} as the name of a script; expected letters, digits, '_', '-' "
+            "and '.'"
+        )
     argv = sys.argv[1:] if argv is None else argv
+    # In a notebook, all may be in one text, and numbers be numbers.
+    argv = shlex.split(argv) if isinstance(argv, str) else list(map(str, argv))
     parser = make_parser(script, description or "", defaults, presets)
     parser.source = source
     given = vars(parser.parse_args(argv))

@@ -90,5 +90,6 @@ def merged(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
             "--init-checkpoint"
         )
     if not MAY_GROW.isdisjoint(given):
-        values = {**values, **dict.fromkeys(MAY_GROW)}
+        before = {name: values[name] for name in MAY_GROW}
+        values = {**values, **dict.fromkeys(MAY_GROW), "grown_from": before}
     return {**values, **given}

@@ -41,17 +41,14 @@ NOT_DECIDING = MAY_CHANGE | {
 }
 
 
-# Options whose values are in `FIELDS` in some form.
-IN_FIELDS = {
-    "view",
-    "permute",
-    "units",
-    "layers",
-    "cell_name",
-    "epochs",
-    "steps",
-    "seed",
+# Options without a column of their own: `FIELDS` has them in some form, or the weights
+# do not depend on them.
+NO_COLUMN = {
+    *("view", "permute", "units", "layers", "cell_name", "epochs", "steps", "seed"),
+    *("report_every", "evaluate_every", "evaluate_splits", "evaluation_batch_size"),
+    *("summary_every", "emnist_split"),
 }
+DIGESTS = ("data_sha256", "script_sha256")
 
 
 class Row(NamedTuple):
@@ -81,6 +78,12 @@ class Row(NamedTuple):
         return next((part for part in self.parts if part.run is self.run), self)
 
 
+def option_values(row: Row, name: str) -> list[Any]:
+    """The values of an option in a row's runs; older runs have the default."""
+    default = DEFAULTS.get(name)
+    return [part.options.get(name, default) for part in row.parts or (row,)]
+
+
 def differing_options(rows: Sequence[Row]) -> list[str]:
     """The options in which rows of one script differ, beyond what `FIELDS` has.
 
@@ -88,15 +91,17 @@ def differing_options(rows: Sequence[Row]) -> list[str]:
         rows: the rows.
 
     Returns:
-        Names of options that decide a run's numbers, in the order of the help text.
+        Names of options that decide a run's numbers, in the order of the help text; and
+        of `DIGESTS`, if data or script are not the same.
     """
-    names = [o.name for o in BY_NAME.values() if o.decides and o.name not in IN_FIELDS]
+    names = [o.name for o in BY_NAME.values() if o.decides and o.name not in NO_COLUMN]
+    names += DIGESTS
     found = []
     for name in names:
         values: dict[str | None, set[str]] = {}
         for row in rows:
             seen = values.setdefault(row.values["script"], set())
-            seen.add(json.dumps(row.options.get(name, DEFAULTS.get(name))))
+            seen.update(json.dumps(value) for value in option_values(row, name))
         if any(len(seen) > 1 for seen in values.values()):
             found.append(name)
     return found

@@ -7,9 +7,16 @@ import io
 import json
 from typing import Any, Callable, NamedTuple, Sequence
 
-from seqmnist.cli.options import DEFAULTS, NUMBERS, as_text
+from seqmnist.cli.options import NUMBERS, as_text
 from seqmnist.comparing.best_two import Finding
-from seqmnist.comparing.rows import FIELDS, MEASURED, Row, differing_options
+from seqmnist.comparing.rows import (
+    DIGESTS,
+    FIELDS,
+    MEASURED,
+    Row,
+    differing_options,
+    option_values,
+)
 from seqmnist.errors import one_line
 
 MAX_TEXT = 60  # characters of a column, more than any name of the suite has
@@ -60,9 +67,11 @@ def _option(name: str) -> Callable[[Row], str]:
     """Makes the text of an option's value; "-" if the runs of a row differ in it."""
 
     def text(row: Row) -> str:
-        if row.parts and name not in row.options:
+        first, *others = option_values(row, name)
+        if any(value != first for value in others):
             return "-"
-        return _cut(as_text(row.options.get(name, DEFAULTS.get(name))))
+        text = as_text(first)
+        return text[:8] if name in DIGESTS else _cut(text)
 
     return text
 

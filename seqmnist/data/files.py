@@ -83,7 +83,9 @@ def find_sources(folder: Path, emnist_split: str | None = None) -> Sources:
         for sources in complete.values():
             return sources
         partial = max([partial, *found.values()], key=len)
-    what = "data set" if emnist_split is None else f"EMNIST split {emnist_split}"
+    what = "data set"
+    if emnist_split is not None:
+        what = f"EMNIST split {emnist_split} (--emnist-split)"
     raise UserError(
         f"{folder}: no {what}: {_what_is_missing(folder, partial)}; --data-dir takes a "
         "folder with the four IDX files (see data/README.md; docs/options.md converts "
@@ -96,11 +98,11 @@ def find_class_names(sources: Sources) -> Path | None:
     path = sources["train-images"].path
     if path.parent.name == path.name:
         path = path.parent
-    prefix = path.name.split("train-images")[0]
-    for name in (f"{prefix}mapping.txt", CLASSES_FILE):
-        if path.with_name(name).is_file():
-            return path.with_name(name)
-    return None
+    names = [CLASSES_FILE]
+    if path.name.startswith("emnist-"):
+        names.insert(0, path.name.split("train-images")[0] + "mapping.txt")
+    beside = [path.with_name(name) for name in names]
+    return next((file for file in beside if file.is_file()), None)
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:

@@ -86,6 +86,7 @@ def load_splits(
     validation_size: int = VALIDATION_SIZE,
     emnist_split: str | None = None,
     class_names: str | None = None,
+    with_names: bool = True,
 ) -> Splits:
     """Reads the data set in a folder, and splits it as the TF tutorials did.
 
@@ -100,6 +101,7 @@ def load_splits(
             "letters".
         class_names: a file with a name per class; see class_names.py. `None` for the
             one that lies beside the data, if there is one.
+        with_names: whether to look for names of the classes at all.
 
     Returns:
         `Splits`; the images stay uint8 and are not copied.
@@ -137,7 +139,7 @@ def load_splits(
         )
     train, test, names, remarks = _classes(folder, train, test)
     names_file = class_names or find_class_names(sources)
-    if names_file is not None:
+    if with_names and names_file is not None:
         names = read_class_names(str(names_file), names)
     if sources["train-images"].path.name.startswith("emnist-"):
         remarks.append("EMNIST's images lie transposed and are turned upright")

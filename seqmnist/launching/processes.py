@@ -14,6 +14,7 @@ from typing import IO, Callable, Mapping, Sequence, TextIO
 
 from seqmnist.cores import running_on
 from seqmnist.distributed.cluster import VARIABLE
+from seqmnist.paths import PROJECT_DIR
 
 POLL_SECONDS = 0.05
 AS_TERM = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -43,6 +44,9 @@ class Child:
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if k != VARIABLE}
         settings = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        # A script of one's own may lie anywhere.
+        folders = [str(PROJECT_DIR), *filter(None, [inherited.get("PYTHONPATH")])]
+        settings["PYTHONPATH"] = os.pathsep.join(folders)
         with running_on(cores):
             self._process = subprocess.Popen(
                 [sys.executable, *command],

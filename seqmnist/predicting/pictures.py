@@ -49,6 +49,8 @@ SURE_INK = 0.35
 # this part of each of its edges: at most 0.65 in 30,000 of MNIST's images, enlarged.
 MIN_ASPECT = 0.5
 FRAMED = 0.8
+SHEET = 0.98  # the least part of a line within a sheet that is not of the digit
+MIN_TABLE = 16  # grey levels
 # The least gap between pieces of ink that are far apart: side by side, in heights of
 # the ink (at most 0.29 in these images); above one another, in widths (at most 0.5).
 GAPS = (0.35, 0.55)
@@ -107,17 +109,16 @@ def normalize(
     grey: np.ndarray,
     polarity: str = "auto",
     form: Form = MNIST_FORM,
-    within: bool = False,
 ) -> Picture:
     """Converts a picture to the form of the training images.
 
     A picture that has their size and polarity is not changed. If the ink found is a
-    frame, or a sheet of paper on a table, the digit is looked for within it.
+    frame, or a sheet of paper on a table, the digit is looked for within it, unless the
+    polarity is given.
 
     Args:
         grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
         polarity, form: as for `read_picture`.
-        within: whether this is the inner part of a picture.
 
     Returns:
         The picture.
@@ -141,12 +142,13 @@ def normalize(
     light = grey if polarity == LIGHT_ON_DARK else 255 - grey
     ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
     top, bottom, left, right = _bounding_box(is_sure)
-    if is_guessed and not within and _is_around(is_sure[top:bottom, left:right]):
-        rows, columns = (bottom - top) // 8, (right - left) // 8
-        inner = grey[top + rows : bottom - rows, left + columns : right - columns]
+    inner = _find_inner(is_sure[top:bottom, left:right], light) if is_guessed else None
+    if inner is not None:
+        place = grey[top:bottom, left:right][inner.place]
         with contextlib.suppress(UserError):  # nothing is within
-            found = normalize(inner, "auto", form, within=True)
-            words += f"; a sheet or a frame, within it: {found.description}"
+            other = DARK_ON_LIGHT if polarity == LIGHT_ON_DARK else LIGHT_ON_DARK
+            found = normalize(place, other if inner.is_sheet else polarity, form)
+            words += f"; {inner.name}, within it: {found.description}"
             return found._replace(description=words)
     small = _resized(ink[top:bottom, left:right], form)
     if _has_gap(is_sure[top:bottom, left:right]):
@@ -241,19 +243,40 @@ def _bounding_box(is_ink: np.ndarray) -> tuple[int, int, int, int]:
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
 
-def _is_around(is_ink: np.ndarray) -> bool:
-    """Whether the ink is a sheet of paper, or a frame, and no digit.
+class _Inner(NamedTuple):
+    """The part of a picture within a sheet of paper or a frame."""
+
+    name: str
+    is_sheet: bool
+    place: tuple[slice, slice]
+
+
+def _find_inner(is_ink: np.ndarray, light: np.ndarray) -> _Inner | None:
+    """Finds what is within, if the ink is a sheet of paper on a table, or a frame.
 
     Args:
         is_ink: the mask of the ink in its bounding box.
+        light: the whole picture, light on dark.
+
+    Returns:
+        The `_Inner`; `None` if the ink is a digit, as far as can be told.
     """
     height, width = is_ink.shape
-    if min(height, width) < MIN_ASPECT * max(height, width):
-        return False
-    rows, columns = max(1, height // 10), max(1, width // 10)
+    rows, columns = height // 12, width // 12
+    if min(height, width) < MIN_ASPECT * max(height, width) or not min(rows, columns):
+        return None
     edges = [is_ink[:rows], is_ink[-rows:]]
     edges += [is_ink[:, :columns].T, is_ink[:, -columns:].T]
-    return min(edge.any(0).mean() for edge in edges) > FRAMED
+    if min(edge.any(0).mean() for edge in edges) <= FRAMED:
+        return None
+    place = slice(rows, -rows), slice(columns, -columns)
+    around = _border(is_ink[place])
+    if not around.any():
+        return _Inner("a frame", False, place)
+    # A bold digit of light on black may look so too; but a table is not black.
+    if around.mean() > SHEET and np.median(_border(light)) > MIN_TABLE:
+        return _Inner("a sheet of paper", True, place)
+    return None
 
 
 def _has_gap(is_ink: np.ndarray) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
-import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -18,8 +18,6 @@ from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 from seqmnist.scripts import find_script, load_script, script_digest
-
-SCRIPT = re.compile(r"train_[a-z0-9_]+")
 
 
 def read_run(
@@ -58,9 +56,10 @@ def read_run(
         script = found
     digest = script_digest(script.network)
     if record.get("script_sha256", digest) != digest:
+        file = os.path.basename(str(script.__file__))
         print(
-            f"{run_dir}: {name}.py has been changed since the training, or another "
-            "script made the run (give it with --script); the network of now is used",
+            f"{run_dir}: {file} is not the script that made the run, or has been "
+            "changed since; --script gives another one",
             file=sys.stderr,
         )
     config = parse(
@@ -91,6 +90,7 @@ def _add_form(config: Namespace, record: dict[str, Any]) -> None:
         if is_form:
             names = numbered(count) if names is None else names
             is_form = len(names) == count and all(map(is_name, names))
+            is_form = is_form and isinstance(names, (list, tuple))
     except (TypeError, ValueError):
         is_form = False
     if not is_form:
@@ -103,14 +103,14 @@ def _add_form(config: Namespace, record: dict[str, Any]) -> None:
 
 def _import_script(name: str) -> ModuleType | None:
     """The script of this name as a module, or `None` if there is none."""
-    if not SCRIPT.fullmatch(name):
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not os.path.isfile(spec.origin or ""):
         return None
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name == name:
-            return None
-        raise
+        find_script(str(spec.origin))
+    except UserError:
+        return None
+    return importlib.import_module(name)
 
 
 def find_checkpoint(run_dir: str, wanted: str) -> Checkpoint:

@@ -21,6 +21,7 @@ import errno
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -152,18 +153,17 @@ class RunFolder:
                 f"{error}; nothing was trained: mend that, or give another --log-dir"
             )
 
-    def put_end_away(self, step: int) -> None:
-        """Moves what the run's end wrote to a folder, since the run goes on.
+    def put_end_away(self) -> None:
+        """Moves what the end of a finished run wrote to a folder, as the run goes on.
 
-        metrics.csv is copied, as the end's rows will be cut off.
-
-        Args:
-            step: the last step.
+        metrics.csv is copied, as rows after the last checkpoint will be cut off.
 
         Raises:
             CannotWrite: disk full, not allowed.
         """
-        ended = self.path / f"ended-at-{step}"
+        text = (self.path / RESULT_FILE).read_text()
+        match = re.search(r" steps=([0-9]+) ", text)
+        ended = self.path / f"ended-at-{match.group(1) if match else 'unknown'}"
         with writing(shown(ended)):
             ended.mkdir(exist_ok=True)
             shutil.copy(str(self.path / METRICS_FILE), str(ended))

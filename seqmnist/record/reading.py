@@ -35,7 +35,9 @@ RIDGE_HEIGHT = 1.35
 
 MAX_RIDGES = 10  # classes drawn for an image
 MAX_NAME = 9  # characters of a class's name at the left of its ridge
-MAX_NAME_AT_RIGHT = 3
+# Longer names are drawn in small text, and at the left only.
+MAX_LARGE_NAME = 3
+LARGE_TEXT, SMALL_TEXT = 8, 6
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -130,16 +132,21 @@ def draw_probabilities(
     axes.set_ylim(len(chosen) + 0.02, 1 - RIDGE_HEIGHT - 0.05)
     axes.set_yticks([])
     parts = _parts(len(probabilities))
+    size = LARGE_TEXT if max(map(len, names)) <= MAX_LARGE_NAME else SMALL_TEXT
     for base, number in enumerate(chosen, 1):
         style, role = marks.get(number, (OTHER, ""))
         values = probabilities[:, number]
-        _draw_ridge(axes, base, names[number], parts, values, style, role)
+        name = names[number]
+        if len(name) > MAX_NAME:
+            name = name[: MAX_NAME - 1] + "…"
+        _draw_ridge(axes, base, name, size, parts, values, style, role)
 
 
 def _draw_ridge(
     axes: Axes,
     base: int,
     name: str,
+    size: int,
     parts: np.ndarray,
     values: np.ndarray,
     style: Style,
@@ -164,13 +171,11 @@ def _draw_ridge(
     axes.plot(parts, tops, **style, solid_joinstyle="round", **front)
     weight = "bold" if role else "normal"
     text: Style = {"va": "center", "color": color if role else TEXT, "weight": weight}
-    if len(name) > MAX_NAME:
-        name = name[: MAX_NAME - 1] + "…"
-    size = 8 if len(name) < MAX_NAME // 2 else 6
     axes.text(-1.3, base - 0.35, name, ha="right", fontsize=size, **text)
     if role:
-        whom = f" {name}" if len(name) <= MAX_NAME_AT_RIGHT else ""
-        words = f"{role}{whom}: {values[-1]:.3f}"
+        words = f"{role}: {values[-1]:.3f}"
+        if size == LARGE_TEXT:
+            words = f"{role} {name}: {values[-1]:.3f}"
         axes.text(101.3, base - 0.35, words, ha="left", fontsize=8.5, **text)
 
 

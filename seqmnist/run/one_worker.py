@@ -135,7 +135,7 @@ class OneWorker:
         Args:
             session: the session.
             tally: the tally of this worker's share.
-            logits: the logits of this worker's share, float32 `[share, 10]`.
+            logits: the logits of this worker's share, float32 `[share, num_classes]`.
             count: the number of examples in the whole split.
 
         Returns:

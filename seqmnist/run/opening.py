@@ -31,6 +31,8 @@ from seqmnist.run.plan import Plan
 from seqmnist.run.tf1_checkpoints import check_path
 from seqmnist.scripts import script_digest
 
+LENGTH_FLAGS = ("--steps", "--epochs", "--decay-steps")
+
 
 class Opening(NamedTuple):
     """The folder and the checkpoint with which a run begins, new or resumed.
@@ -90,8 +92,6 @@ def open_run(
         return Opening(result=result)
     start = _find_start(folder, config, splits, plan)
     figures.prepare()
-    if (path / RESULT_FILE).exists():
-        folder.put_end_away(_read_result(path).steps)
     return Opening(folder, start)
 
 
@@ -127,7 +127,9 @@ def note_resumption(
             f"not to the bit as without the stop: {'; '.join(changes)}", file=sys.stderr
         )
     resumption = {"step": step, "command": config.command, "environment": now}
-    record.update({name: getattr(config, name) for name in options.MAY_GROW})
+    values = options.recorded(config)
+    record.update({name: values[name] for name in [*options.MAY_GROW, "class_names"]})
+    record["classes"] = _names(splits)
     record["resumed"] = [*record.get("resumed", []), resumption]
     folder.write_config(record)
 
@@ -181,8 +183,9 @@ def _check_length(folder: Path, before: int, plan: Plan) -> None:
     """Raises a `UserError` if a run of `before` steps would become shorter."""
     if plan.num_steps < before:
         raise UserError(
-            f"--resume {shown(folder)}: the run has {before} steps, and cannot be made "
-            f"shorter, {plan.num_steps}; expected more, or neither --steps nor --epochs"
+            f"--resume {shown(folder)}: the run goes to step {before}, and cannot be "
+            f"made shorter, {plan.num_steps} steps; expected more, or neither --steps "
+            "nor --epochs"
         )
 
 
@@ -216,10 +219,9 @@ def _find_start(
         _check_start(start, config, plan)
         _check_best(start, checkpoints)
     elif checkpoints.has_any():
-        words = shlex.split(str(record.get("command")))
         raise UserError(
             f"--resume {config.resume}: no checkpoint can be used; start anew: "
-            f"{as_typed(config.script, words[1:])}"
+            f"{as_typed(config.script, _arguments(record))}"
         )
     return start
 
@@ -245,15 +247,24 @@ def _check_growth(
     record: dict[str, Any], config: Namespace, plan: Plan, start: Checkpoint | None
 ) -> None:
     """Raises a `UserError` if a run would become shorter, or have no learning rate."""
-    before = record.get("steps")
+    if not hasattr(config, "grown_from"):
+        return
+    before = config.grown_from["steps"]
     if before is None:
-        before = int(record["epochs"]) * plan.steps_per_epoch
+        before = config.grown_from["epochs"] * plan.steps_per_epoch
     _check_length(Path(config.resume), before, plan)
+    if config.schedule == "exponential" and config.decay_steps == before:
+        print(
+            f"the learning rate decays as before, by {config.decay_steps} steps; with "
+            "--decay-steps all, a run that has the new length from the beginning "
+            "decays more slowly",
+            file=sys.stderr,
+        )
     is_over = config.schedule == "cosine" and config.decay_steps < plan.num_steps
     if before < plan.num_steps and is_over:
         advice = "start a new run"
         if start is not None:
-            words = _without_length(shlex.split(str(record.get("command")))[1:])
+            words = _without_length(_arguments(record))
             words += ["--init-checkpoint", shown(start.prefix)]
             words += ["--steps", str(plan.num_steps - start.state["step"])]
             advice += f" from its weights: {as_typed(config.script, words)}"
@@ -264,13 +275,21 @@ def _check_growth(
         )
 
 
+def _arguments(record: dict[str, Any]) -> list[str]:
+    """The arguments of the command that began a run; none if they cannot be read."""
+    try:
+        return shlex.split(str(record.get("command")))[1:]
+    except ValueError:  # config.json was changed
+        return []
+
+
 def _without_length(words: list[str]) -> list[str]:
-    """A command line's words without --steps and --epochs."""
+    """A command line's words without what gives the length, or follows from it."""
     kept, rest = [], iter(words)
     for word in rest:
-        if word in ("--steps", "--epochs"):
+        if word in LENGTH_FLAGS:
             next(rest, None)
-        elif word.split("=")[0] not in ("--steps", "--epochs"):
+        elif word.split("=")[0] not in LENGTH_FLAGS:
             kept.append(word)
     return kept
 

@@ -22,7 +22,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         tally: the tally of all examples in the split.
-        logits: the logits of all examples, float32 `[num_examples, 10]`.
+        logits: the logits of all examples, float32 `[num_examples, num_classes]`.
         seconds: the time that the evaluation took.
     """
 

@@ -16,7 +16,12 @@ from seqmnist.data.mnist import Splits
 from seqmnist.errors import Diverged, UserError
 from seqmnist.paths import shown
 from seqmnist.record import figures
-from seqmnist.record.folder import PERMUTATION_FILE, RunFolder, write_text
+from seqmnist.record.folder import (
+    PERMUTATION_FILE,
+    RESULT_FILE,
+    RunFolder,
+    write_text,
+)
 from seqmnist.record.log import Result, RunLog
 from seqmnist.record.tally import Tally
 from seqmnist.record.trace import Tracer
@@ -77,12 +82,14 @@ class Recorder(QuietRecorder):
             order = permutation(config.permute, height * width)
             lines = "".join(f"{pixel}\n" for pixel in order)
             write_text(self._folder.path / PERMUTATION_FILE, lines)
+        if config.resume is not None:
+            note_resumption(self._folder, config, self._splits, network, progress.step)
+        if (self._folder.path / RESULT_FILE).exists():
+            self._folder.put_end_away()
         sizes = None if self._start is None else self._start.state["log_sizes"]
         log = RunLog(self._folder.path, network.graph_def, sizes, step=progress.step)
         self._log = self._stack.enter_context(log)
         self._illustrator = Illustrator(config, network, self._splits, log)
-        if config.resume is not None:
-            note_resumption(self._folder, config, self._splits, network, progress.step)
         folder = self._folder.path
         print(wording.introduction(config, self._splits, self._plan, network, folder))
         if config.resume is not None:

@@ -79,17 +79,17 @@ def conclusion(result: Result, config: Namespace, labels: np.ndarray) -> str:
     if result.steps and is_at_chance(correct, labels):
         lines.insert(
             1,
-            "this is no better than a guess: train for longer, try another "
-            "--learning-rate, or start from --preset best",
+            "this is no better than a guess: train for longer, or with another "
+            "--learning-rate",
         )
     return "\n".join(lines)
 
 
 def is_at_chance(correct: int, labels: np.ndarray) -> bool:
-    """Whether a guess has as many images right, in one of 700 cases or more.
+    """Whether a guess has as many images right, in one of 100 cases or more.
 
-    The guess is always the most frequent class; three standard deviations of a binomial
-    distribution are allowed for.
+    The guess is always the most frequent class; so 2.33 standard deviations of a
+    binomial distribution are allowed for.
 
     Args:
         correct: images classified correctly.
@@ -97,7 +97,7 @@ def is_at_chance(correct: int, labels: np.ndarray) -> bool:
     """
     count = len(labels)
     part = np.bincount(labels).max() / count
-    return bool(correct <= part * count + 3 * (part * (1 - part) * count) ** 0.5)
+    return bool(correct <= part * count + 2.33 * (part * (1 - part) * count) ** 0.5)
 
 
 def prediction(index: int, splits: Splits, network: Network) -> str:

@@ -67,9 +67,25 @@ def test_options_that_differ_between_runs_of_a_script_have_columns(tmp_path, cap
     ]
     values = [[line[:end].split()[-1] for end in ends] for line in lines[1:5]]
     assert values[:3] == [["0.001", "1.0"], ["0.01", "none"], ["0.01", "none"]]
-    for extra in ("--format", "markdown"), ("--format", "csv"):
-        text = "\n".join(lines_of(tmp_path, capsys, *extra)[0])
-        assert "learning_rate" in text and "weight_decay |" not in text
+    markdown = lines_of(tmp_path, capsys, "--format", "markdown")[0][0]
+    assert " | learning_rate | max_grad_norm | steps | " in markdown
+
+
+def test_a_script_that_was_changed_has_a_column(tmp_path, capsys):
+    for seed, digest in ((0, "a" * 64), (1, "a" * 64), (2, "b" * 64)):
+        make_run(tmp_path, seed, 190 - seed, script_sha256=digest)
+    lines, _ = lines_of(tmp_path, capsys)
+    assert "script_sha256" in lines[0].split()
+    assert ["aaaaaaaa" in lines[1], "bbbbbbbb" in lines[2]] == [True, True]
+
+
+def test_older_runs_have_the_defaults_in_a_group(tmp_path, capsys):
+    for seed in (0, 1):
+        make_run(tmp_path, seed, 190)
+    make_run(tmp_path, 2, 180, label_smoothing=0.1)
+    lines, _ = lines_of(tmp_path, capsys)
+    end = lines[0].index("label_smoothing") + len("label_smoothing")
+    assert [line[:end].split()[-1] for line in lines[1:3]] == ["0.0", "0.1"]
 
 
 def test_runs_that_differ_only_in_seed_share_a_row(tmp_path, capsys):

@@ -79,7 +79,9 @@ def test_one_of_emnists_splits_is_chosen(letters, splits):
         mnist.load_splits(letters, 40)
     assert len(mnist.load_splits(letters, 40, "balanced").class_names) == 47
     assert len(mnist.load_splits(letters, 40, "letters").class_names) == 26
-    with pytest.raises(UserError, match="no EMNIST split digits: it has emnist-bal"):
+    with pytest.raises(
+        UserError, match="EMNIST split digits .--emnist-split.: it has emn"
+    ):
         mnist.load_splits(letters, 40, "digits")
 
 
@@ -209,6 +211,11 @@ def test_a_set_of_many_classes_trains_resumes_and_is_drawn(letters, tmp_path, ca
     words = ["--resume", str(folder), "--class-names", str(names)]
     assert main("train_lstm", words) == 0
     assert ",letter " in (folder / "predictions.csv").read_text()
+    # The run knows the names, also when the file has gone.
+    names.unlink()
+    capsys.readouterr()
+    assert predict.main([str(folder), "--test-index", "3"]) == 0
+    assert "actual label letter " in capsys.readouterr().out
 
 
 def test_a_shift_out_of_sight_is_refused(small_images, tmp_path, capsys):
@@ -229,6 +236,8 @@ def test_a_shift_out_of_sight_is_refused(small_images, tmp_path, capsys):
         {"num_classes": True},
         {"classes": ["a"] * 9},
         {"classes": 7},
+        {"classes": {str(number): 1 for number in range(10)}},
+        {"classes": "abcdefghij"},
         {"classes": ["a\n"] * 10},
     ],
 )

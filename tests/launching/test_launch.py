@@ -193,7 +193,7 @@ def test_a_sweep_notes_what_diverged_and_fails_with_its_status(
     [
         ("train_rnn.py --uints 5", "unrecognized arguments: --uints"),
         ("train_rnn.py --units no", "argument --units"),
-        ("train_none.py", "no training script"),
+        ("train_none.py", "no such script"),
         ("train_rnn.py -h", "-h is not for a sweep's run"),
         ("train_rnn.py --decay-rate 0.5", "--decay-rate: does nothing with"),
         ("train_rnn.py 'x", "No closing quotation; quote it"),

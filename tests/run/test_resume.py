@@ -300,7 +300,7 @@ def test_options_that_would_change_the_run_are_refused_by_name(half, capsys):
     )
     assert "--units" not in line and "--show" not in line
     line = refused(["--resume", str(half), "--epochs", "3"], capsys)
-    assert "the run has 40 steps, and cannot be made shorter, 36; expected mo" in line
+    assert "goes to step 40, and cannot be made shorter, 36 steps; expected m" in line
     line = refused(["--resume", str(half), "--preset", "quick"], capsys)
     assert "--preset quick (the run has basic-rnn-tensorboard)" in line
     assert (half / "config.json").read_text() == before
@@ -347,11 +347,57 @@ def test_a_run_may_be_made_longer(
     assert main(name, ["--resume", str(folder)]) == 0
     assert "this run is finished" in capsys.readouterr().out
     assert main(name, ["--resume", str(folder), "--steps", "23"]) == 2
-    assert "has 24 steps, and cannot be made shorter, 23" in capsys.readouterr().err
+    assert "goes to step 24, and cannot be made shorter, 23" in capsys.readouterr().err
+
+
+def test_what_cannot_be_made_longer_stays_finished(small, tmp_path, capsys):
+    """The network was changed since: its checkpoint does not fit."""
+    assert main("train_rnn", small) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "units": 6}))
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert main("train_rnn", ["--resume", str(folder), "--steps", "24"]) == 2
+    assert "checkpoint of another network" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_that_was_not_due_at_its_end_may_be_made_longer(small, tmp_path):
+    """The weights are those of the whole length; rows of the earlier end stay."""
+    argv = [*small, "--report-every", "5", "--evaluate-every", "5"]
+    expected = untouched("train_rnn", [*argv, "--steps", "17"], tmp_path)
+    assert main("train_rnn", [*argv, "--steps", "7"]) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    assert main("train_rnn", ["--resume", str(folder), "--steps", "17"]) == 0
+    found = fingerprint(folder)
+    assert found["result.txt"] == expected["result.txt"]
+    steps = [dict(row)["step"] for row in found["metrics.csv"]]
+    assert [step for step in steps if step != "7"] == [
+        dict(row)["step"] for row in expected["metrics.csv"]
+    ]
+
+
+def test_a_decay_by_the_length_of_the_run_is_said(small, tmp_path, capsys):
+    argv = [*small, "--schedule", "exponential", "--decay-steps", "all"]
+    assert main("train_rnn", argv) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    capsys.readouterr()
+    assert main("train_rnn", ["--resume", str(folder), "--steps", "24"]) == 0
+    assert "decays as before, by 12 steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changed", [{"steps": "12"}, {"command": "train_rnn.py 'x"}])
+def test_a_changed_config_json_is_no_traceback(changed, small, tmp_path, capsys):
+    assert main("train_rnn", [*small, "--schedule", "cosine"]) == 0
+    (folder,) = run_folders(tmp_path / "logs", "train_rnn")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    assert main("train_rnn", ["--resume", str(folder), "--steps", "24"]) == 2
+    assert "start a new run from its weights: python " in capsys.readouterr().err
 
 
 def test_a_cosine_that_is_over_gets_the_command_of_a_new_run(small, tmp_path, capsys):
-    argv = [*small, "--schedule", "cosine", "--steps", "6"]
+    argv = [*small, "--schedule", "cosine", "--decay-steps", "6", "--steps", "6"]
     assert main("train_rnn", argv) == 0
     (folder,) = run_folders(tmp_path / "logs", "train_rnn")
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
