@@ -120,7 +120,9 @@ def test_one_beside_predict_py_is_found_by_its_name(
     monkeypatch.delitem(sys.modules, "my_net")
 
 
-@pytest.mark.parametrize("name", ["os", "conftest", "a b", "../train_rnn", ""])
+@pytest.mark.parametrize(
+    "name", ["os", "sys", "conftest", "__main__", "a b", "../train_rnn", ""]
+)
 def test_no_other_module_is_run_for_a_name_in_config_json(name, tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps({"script": name}))
     assert predict.main([str(tmp_path), "--test-index", "3"]) == 2

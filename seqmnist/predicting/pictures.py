@@ -44,7 +44,6 @@ MIN_CONTRAST = 24
 NO_INK = 0.1
 SURE_INK = 0.35
 
-
 # Ink is a sheet of paper or a frame if its box is this wide, or high, and it goes along
 # this part of each of its edges: at most 0.65 in 30,000 of MNIST's images, enlarged.
 MIN_ASPECT = 0.5

@@ -103,12 +103,10 @@ def _add_form(config: Namespace, record: dict[str, Any]) -> None:
 
 def _import_script(name: str) -> ModuleType | None:
     """The script of this name as a module, or `None` if there is none."""
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    if spec is None or not os.path.isfile(spec.origin or ""):
-        return None
     try:
-        find_script(str(spec.origin))
-    except UserError:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+        find_script(str(spec and spec.origin))
+    except (UserError, ValueError):  # such as "os" or "__main__" in config.json
         return None
     return importlib.import_module(name)
 

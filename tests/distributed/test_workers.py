@@ -29,11 +29,13 @@ from scripts import (
 )
 from torture import differences, fingerprint
 
+import train_rnn
 from seqmnist import tf1 as tf
 from seqmnist.distributed.cluster import code_digest
 from seqmnist.launching.group import free_addresses
 from seqmnist.record.log import read_metrics
 from seqmnist.run.checkpoints import Checkpoints
+from seqmnist.scripts import script_digest
 
 HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
 
@@ -320,7 +322,7 @@ def test_workers_with_other_code_and_other_tensorflow_are_refused(
     workers = start_workers(
         3, ["train_rnn.py", *small], [changed, *small], [str(newer), *small]
     )
-    here = code_digest("train_rnn")
+    here = code_digest(script_digest(train_rnn.network))
     for status, _, err in finish(workers):
         (line,) = err.splitlines()
         assert status == 2
