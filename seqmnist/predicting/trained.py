@@ -17,7 +17,7 @@ from seqmnist.data.mnist import MAX_LABEL, MAX_SIDE, MIN_SIDE
 from seqmnist.errors import UserError
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
-from seqmnist.scripts import find_script, load_script, script_digest
+from seqmnist.scripts import INTERFACE, find_script, load_script, script_digest
 
 
 def read_run(
@@ -103,6 +103,9 @@ def _add_form(config: Namespace, record: dict[str, Any]) -> None:
 
 def _import_script(name: str) -> ModuleType | None:
     """The script of this name as a module, or `None` if there is none."""
+    loaded = sys.modules.get(name)
+    if all(hasattr(loaded, word) for word in INTERFACE):
+        return loaded
     try:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
         find_script(str(spec and spec.origin))

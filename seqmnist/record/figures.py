@@ -228,7 +228,7 @@ def confusion(
     counts = confusion_counts(labels, logits)
     shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
     # In inches: the matrix, a class in it, and the longest name beside it.
-    side = min(5.34 + max(0, len(names) - 10) * 0.2, 14)
+    side = min(5.33 + max(0, len(names) - 10) * 0.2, 14)
     cell = side / len(names)
     text = 0.07 * max(map(len, names))
     width, height = side + text + 0.6, side + text + 0.8

@@ -22,7 +22,7 @@ def test_progress_goes_through_text_unchanged():
     assert again.state() == progress.state()
     assert (again.step, again.seconds, again.best_step) == (7, 0.1 + 0.2, 7)
     assert again.since_row.loss == progress.since_row.loss
-    assert str(again.latest["test"]) == "0.9000 (9/10)"
+    assert str(again.latest["test"]) == "loss 0.1000 accuracy 0.9000"
     assert again.best.correct == 5
 
 
