@@ -40,7 +40,6 @@ NOT_DECIDING = MAY_CHANGE | {
     *("polarity", "image_shape", "num_classes", "classes"),  # follow from the data
 }
 
-
 # Options without a column of their own: `FIELDS` has them in some form, or the weights
 # do not depend on them.
 NO_COLUMN = {

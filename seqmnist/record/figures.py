@@ -238,9 +238,8 @@ def confusion(
     )
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
     style: Style = {"ha": "center", "va": "center"}
-    for label, prediction in np.argwhere(counts):
-        if len(names) > MAX_NUMBERED:
-            break
+    has_numbers = len(names) <= MAX_NUMBERED
+    for label, prediction in np.argwhere(counts) if has_numbers else ():
         number = str(counts[label, prediction])
         color = "white" if shades[label, prediction] > 0.6 else "black"
         size = min(9, 22 * cell)

@@ -21,7 +21,6 @@ import errno
 import json
 import os
 import platform
-import re
 import shutil
 import sys
 import time
@@ -153,17 +152,18 @@ class RunFolder:
                 f"{error}; nothing was trained: mend that, or give another --log-dir"
             )
 
-    def put_end_away(self) -> None:
+    def put_end_away(self, step: int) -> None:
         """Moves what the end of a finished run wrote to a folder, as the run goes on.
 
         metrics.csv is copied, as rows after the last checkpoint will be cut off.
 
+        Args:
+            step: the last step.
+
         Raises:
             CannotWrite: disk full, not allowed.
         """
-        text = (self.path / RESULT_FILE).read_text()
-        match = re.search(r" steps=([0-9]+) ", text)
-        ended = self.path / f"ended-at-{match.group(1) if match else 'unknown'}"
+        ended = self.path / f"ended-at-{step}"
         with writing(shown(ended)):
             ended.mkdir(exist_ok=True)
             shutil.copy(str(self.path / METRICS_FILE), str(ended))

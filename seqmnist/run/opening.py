@@ -113,13 +113,14 @@ def note_resumption(
     record = read_config(str(folder.path))
     before = {"workers": 1, **record, **record.get("environment", {})}
     now = environment()
+    facts = _facts(splits, network)
     changes = [
         f"{name} was {before.get(name)}, is {value}"
-        for name, value in {**_facts(splits, network), **now}.items()
+        for name, value in {**facts, **now}.items()
         if name not in ("started", "data_sha256", "classes", "script_sha256")
         and before.get(name, value) != value
     ]
-    script = script_digest(network.classifier.network)
+    script = facts["script_sha256"]
     if before.get("script_sha256", script) != script:
         changes.insert(0, "the script has been changed")
     if changes:
@@ -129,7 +130,7 @@ def note_resumption(
     resumption = {"step": step, "command": config.command, "environment": now}
     values = options.recorded(config)
     record.update({name: values[name] for name in [*options.MAY_GROW, "class_names"]})
-    record["classes"] = _names(splits)
+    record["classes"] = facts["classes"]
     record["resumed"] = [*record.get("resumed", []), resumption]
     folder.write_config(record)
 
@@ -170,7 +171,7 @@ def _finished(folder: Path, plan: Plan) -> Result | None:
     """
     if not (folder / RESULT_FILE).exists():
         return None
-    result = _read_result(folder)
+    result = read_result(folder)
     if result.steps != plan.num_steps:
         _check_length(folder, result.steps, plan)
         return None
@@ -189,7 +190,7 @@ def _check_length(folder: Path, before: int, plan: Plan) -> None:
         )
 
 
-def _read_result(folder: Path) -> Result:
+def read_result(folder: Path) -> Result:
     """The result in a run's folder."""
     try:
         return Result.parse((folder / RESULT_FILE).read_text())

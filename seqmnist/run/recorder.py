@@ -30,7 +30,7 @@ from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 from seqmnist.run.engine import Update
 from seqmnist.run.illustrator import Illustrator
 from seqmnist.run.network import Network
-from seqmnist.run.opening import as_typed, note_resumption
+from seqmnist.run.opening import as_typed, note_resumption, read_result
 from seqmnist.run.plan import Plan
 from seqmnist.run.progress import Progress
 from seqmnist.run.quiet_recorder import Evaluation, QuietRecorder
@@ -85,7 +85,7 @@ class Recorder(QuietRecorder):
         if config.resume is not None:
             note_resumption(self._folder, config, self._splits, network, progress.step)
         if (self._folder.path / RESULT_FILE).exists():
-            self._folder.put_end_away()
+            self._folder.put_end_away(read_result(self._folder.path).steps)
         sizes = None if self._start is None else self._start.state["log_sizes"]
         log = RunLog(self._folder.path, network.graph_def, sizes, step=progress.step)
         self._log = self._stack.enter_context(log)
