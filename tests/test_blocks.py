@@ -67,7 +67,7 @@ SHORTER = [
 ]
 
 # The folder of a run that was there when the page was written, and a checkpoint.
-RUN_DIR = re.compile(r"\bRUN_DIR\b|\blogs/(train_\w+)/(\d+-\d+-seed\d+)")
+RUN_DIR = re.compile(r"\bRUN_DIR\b|\blogs/(train_\w+)/(\d+-\d+-[\w.-]*seed\d+)")
 CHECKPOINT = "old/model.ckpt-1000"
 
 

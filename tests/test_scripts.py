@@ -63,10 +63,10 @@ def test_a_run_leaves_a_complete_folder(name, small, tmp_path, capsys):
     assert len(events) == 1
     assert names - events == {
         *("config.json", "metrics.csv", "result.txt", "lock", "checkpoints"),
-        *("train", "validation", "test", "predictions.csv", "reading.csv"),
+        *("train", "validation", "predictions.csv", "reading.csv"),
         *("curves.png", "confusion.png", "mistakes.png", "reading.png"),
     }
-    assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
+    assert re.fullmatch(r"\d{8}-\d{6}-validation-size-20-units-5-seed0", folder.name)
     assert (folder / "result.txt").read_text() == last_line + "\n"
     config = json.loads((folder / "config.json").read_text())
     assert config["units"] == 5

@@ -7,8 +7,9 @@ A new option needs a record here, and a line of code that reads its value.
 from __future__ import annotations
 
 import os
+import re
 from argparse import Namespace
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from seqmnist.classifier import INPUT_SCALES
 from seqmnist.cli.types import (
@@ -32,6 +33,8 @@ from seqmnist.sequences import PERMUTATION_SEED, VIEWS
 MAX_SEED = 2**31 - 1  # the largest seed that both NumPy and TensorFlow take
 OF_SCRIPT = "the script or its presets have to say"  # there is no common default
 
+MAX_LABEL = 32  # letters; a longer run name would fill compare.py's table
+
 PRESET_HELP = "a named set of values; options given with it win"
 
 
@@ -53,6 +56,8 @@ class Option(NamedTuple):
         may_change: whether --resume takes another value, since no number of the run
             depends on it. (--data-dir may change, as data are compared by contents.)
         may_grow: whether --resume takes a larger value, for a longer run.
+        watches: whether the option says when and how the training is watched, on which
+            the weights do not depend.
         says_where: whether the option gives a run's place, not a property of the run.
         chief_only: whether only the chief's value matters in a run of several workers.
         shapes_weights: whether names or shapes of a checkpoint's variables depend on
@@ -73,6 +78,7 @@ class Option(NamedTuple):
     is_rare: bool = False
     may_change: bool = False
     may_grow: bool = False
+    watches: bool = False
     says_where: bool = False
     chief_only: bool = False
     shapes_weights: bool = False
@@ -86,6 +92,11 @@ class Option(NamedTuple):
     def decides(self) -> bool:
         """Whether a run's numbers depend on the option."""
         return not (self.may_change or self.says_where)
+
+    @property
+    def decides_weights(self) -> bool:
+        """Whether a run's weights depend on the option."""
+        return self.decides and not self.watches
 
 
 # Group -> options, in the order of the help text.
@@ -368,6 +379,7 @@ OPTIONS: dict[str, list[Option]] = {
             type=interval,
             metavar="EVERY",
             chief_only=True,
+            watches=True,
         ),
         Option(
             "evaluate_every",
@@ -375,6 +387,7 @@ OPTIONS: dict[str, list[Option]] = {
             default="1epoch",
             type=interval,
             metavar="EVERY",
+            watches=True,
         ),
         Option(
             "evaluate_splits",
@@ -383,6 +396,7 @@ OPTIONS: dict[str, list[Option]] = {
             default=["validation"],
             choices=["validation", "test"],
             nargs="+",
+            watches=True,
         ),
     ],
     "computation": [
@@ -400,6 +414,7 @@ OPTIONS: dict[str, list[Option]] = {
             type=whole_number(1),
             metavar="N",
             is_number=True,
+            watches=True,
         ),
         Option(
             "worker_timeout",
@@ -456,6 +471,7 @@ OPTIONS: dict[str, list[Option]] = {
             metavar="N",
             is_number=True,
             chief_only=True,
+            watches=True,
         ),
         Option(
             "summaries",
@@ -509,7 +525,8 @@ def flag(name: str) -> str:
 
 def recorded(config: Namespace) -> dict[str, Any]:
     """A configuration in the form of config.json, with absolute paths."""
-    values = {name: v for name, v in vars(config).items() if name != "resume"}
+    known = vars(config).items()
+    values = {name: v for name, v in known if name not in ("resume", "label")}
     for name, value in values.items():
         if value and name in BY_NAME and BY_NAME[name].is_path:
             values[name] = os.path.abspath(value)
@@ -541,6 +558,32 @@ def shared(config: Namespace) -> dict[str, Any]:
     options = [o for o in BY_NAME.values() if o.decides and not o.chief_only]
     found = {o.flag: values[o.name] for o in options if o.name in values}
     return {"script": config.script, **found}
+
+
+def label(preset: str | None, given: Mapping[str, Any], seed: int) -> str:
+    """What distinguishes a run, for its folder's name.
+
+    Args:
+        preset: the preset on the command line, if any.
+        given: the options on the command line, and their values.
+        seed: the run's seed.
+
+    Returns:
+        Such as `lstm-50-units-128-seed0`: the preset, the options on which the weights
+        depend, and the seed. Left out are paths, the length, which may grow, and what
+        would make the label longer than `MAX_LABEL`.
+    """
+    last = f"seed{seed}"
+    words = [preset] if preset is not None else []
+    for name, value in given.items():
+        option = BY_NAME[name]
+        is_left_out = option.is_path or option.may_grow or name == "seed"
+        if option.decides_weights and not is_left_out:
+            is_bare = option.const is not None and value == option.const
+            word = name if is_bare else f"{name} {as_text(value)}"
+            if len("-".join([*words, word, last])) <= MAX_LABEL:
+                words.append(word)
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join([*words, last]))
 
 
 def as_text(value: object) -> str:

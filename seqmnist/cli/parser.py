@@ -22,6 +22,7 @@ from seqmnist.cli.options import (
     Option,
     as_text,
     flag,
+    label,
 )
 from seqmnist.cli.resume import merged, recorded_options
 from seqmnist.cli.types import ALL, NEVER
@@ -182,9 +183,9 @@ def parse(
             command line.
 
     Returns:
-        The configuration: `script`, `command`, `preset` and every option by name. One
-        of `epochs` and `steps` is `None`. With `--resume`, the values are the run's
-        own, except options that may change.
+        The configuration: `script`, `command`, `preset`, `label` and every option by
+        name. One of `epochs` and `steps` is `None`. With `--resume`, the values are the
+        run's own, except options that may change, and there is no `label`.
 
     Raises:
         UserError: the script's name would not be readable in a result line; or the run
@@ -210,7 +211,8 @@ def parse(
         values = _values(defaults, presets[next(iter(presets))])
         values = recorded_options(parser.parse_from, script, given["resume"], values)
         return argparse.Namespace(**{**known, **merged(values, given)})
-    preset = given.pop("preset", next(iter(presets)))
+    chosen = given.pop("preset", None)
+    preset = chosen or next(iter(presets))
     values = _values(defaults, presets[preset])
     if "epochs" in given or "steps" in given:
         values.update(epochs=None, steps=None)
@@ -222,7 +224,8 @@ def parse(
         values["decay_steps"] = ALL
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
     _check_combinations(parser, given, values)
-    return argparse.Namespace(**known, preset=preset, **values)
+    known.update(preset=preset, label=label(chosen, given, values["seed"]))
+    return argparse.Namespace(**known, **values)
 
 
 def _check_combinations(

@@ -40,12 +40,11 @@ NOT_DECIDING = MAY_CHANGE | {
     *("polarity", "image_shape", "num_classes", "classes"),  # follow from the data
 }
 
-# Options without a column of their own: `FIELDS` has them in some form, or the weights
-# do not depend on them.
+# Options without a column of their own: `FIELDS` has them in some form, or the digest
+# of the data.
 NO_COLUMN = {
     *("view", "permute", "units", "layers", "cell_name", "epochs", "steps", "seed"),
-    *("report_every", "evaluate_every", "evaluate_splits", "evaluation_batch_size"),
-    *("summary_every", "emnist_split"),
+    "emnist_split",
 }
 DIGESTS = ("data_sha256", "script_sha256")
 
@@ -90,10 +89,11 @@ def differing_options(rows: Sequence[Row]) -> list[str]:
         rows: the rows.
 
     Returns:
-        Names of options that decide a run's numbers, in the order of the help text; and
+        Names of options that decide a run's weights, in the order of the help text; and
         of `DIGESTS`, if data or script are not the same.
     """
-    names = [o.name for o in BY_NAME.values() if o.decides and o.name not in NO_COLUMN]
+    deciding = [option.name for option in BY_NAME.values() if option.decides_weights]
+    names = [name for name in deciding if name not in NO_COLUMN]
     names += DIGESTS
     found = []
     for name in names:

@@ -1,12 +1,12 @@
 """A run's folder: its path, its lock, and its configuration.
 
-logs/<script>/<time>-seed<seed>/
+logs/<script>/<time>-<label>/     such as 20261122-002710-lstm-50-seed0
     config.json      every option, the command, versions, the data's digest, resumptions
     lock             the process that trains here; empty after a run has ended normally
     permutation.txt  with --permute, the pixel that is read at each time step
     metrics.csv      one row per split and report (record/log.py)
-    train/ ...       TensorBoard events, one folder per split; the events of the whole
-                     run are in the run's folder itself (record/log.py)
+    train/ ...       TensorBoard events of train and validation; the events of test and
+                     of the whole run are in the run's folder itself (record/log.py)
     checkpoints/     the last few and the best (run/checkpoints.py)
     curves.png ...   figures and their data, written at the end (run/illustrator.py)
     predictions.csv  the prediction for every test image (record/predictions.py)
@@ -106,13 +106,13 @@ class RunFolder:
         self._write(f"process {os.getpid()} on {platform.node()}, since {since}\n")
 
     @classmethod
-    def create(cls, log_dir: str, script: str, seed: int) -> RunFolder:
+    def create(cls, log_dir: str, script: str, label: str) -> RunFolder:
         """Makes a new folder, with a number if a run of the same second has the name.
 
         Args:
             log_dir: the folder of all runs.
             script: the script's name without `.py`.
-            seed: the run's seed.
+            label: what distinguishes the run, for the name.
 
         Returns:
             The folder, locked.
@@ -121,7 +121,7 @@ class RunFolder:
             UserError: the folder cannot be made.
         """
         parent = Path(log_dir) / script
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{seed}"
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
         try:
             parent.mkdir(parents=True, exist_ok=True)
             for attempt in range(1, 1000):

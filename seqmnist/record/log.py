@@ -22,9 +22,18 @@ from seqmnist.record.tally import Tally
 # time spent in training so far, without evaluations.
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
-# Folders of TensorBoard events, relative to the run's folder.
 SPLITS = ("train", "validation", "test")
-WHOLE_RUN = "."
+WHOLE_RUN = "whole run"
+# Folders of TensorBoard events, relative to the run's folder. TensorBoard lists each as
+# a run of its own. The events of test tell the outcome, so they are the whole run's.
+EVENT_FOLDERS = {
+    "train": "train",
+    "validation": "validation",
+    "test": ".",
+    WHOLE_RUN: ".",
+}
+# Older runs have a folder for test; it is cut when such a run is resumed.
+OLD_FOLDERS = ("test",)
 
 
 class Result(NamedTuple):
@@ -191,7 +200,7 @@ class RunLog:
         """Adds summaries other than scalars.
 
         Args:
-            split: one of `SPLITS`, or `WHOLE_RUN`.
+            split: `train`, `validation` or `test`, or `WHOLE_RUN`.
             step: updates done.
             summaries: `tf.Summary` messages, or a `tf.RunMetadata` for the GRAPHS page.
         """
@@ -230,12 +239,13 @@ class RunLog:
 
     def _file(self, split: str) -> EventFile:
         """The split's event file; the first use makes the file."""
-        if split not in self._files:
-            file = self._files[split] = EventFile(self.folder / split)
+        folder = EVENT_FOLDERS[split]
+        if folder not in self._files:
+            file = self._files[folder] = EventFile(self.folder / folder)
             if self._resumed_at is not None:
                 start = tf.SessionLog(status=tf.SessionLog.START)
                 file.add(tf.Event(step=self._resumed_at + 1, session_log=start))
-        return self._files[split]
+        return self._files[folder]
 
     def _add_row(self, row: Sequence[object]) -> None:
         """Appends a row to metrics.csv and flushes it, for readers at the same time."""
@@ -251,8 +261,8 @@ class RunLog:
 
 def _log_files(folder: Path) -> list[Path]:
     """metrics.csv and the event files of a run."""
-    folders = [folder / name for name in (WHOLE_RUN, *SPLITS)]
-    events = [path for events in folders for path in events.glob(PATTERN)]
+    names = {*EVENT_FOLDERS.values(), *OLD_FOLDERS}
+    events = [path for name in names for path in (folder / name).glob(PATTERN)]
     return [folder / METRICS_FILE, *sorted(events)]
 
 

@@ -28,13 +28,13 @@ MARKDOWN = re.compile(r"([\\`*{}\[\]()>#+\-.!|])")  # characters with a meaning 
 # Columns for TensorBoard to put first; marked as columns that differ between runs.
 FIRST_COLUMNS = {"script", "view", "units", "batch_size", "learning_rate"}
 
-# Split and tag of the metrics on the HPARAMS page.
+# The metrics on the HPARAMS page: name, folder in the run's folder, and tag.
 METRICS = (
-    ("test", "accuracy"),
-    ("test", "loss"),
-    ("validation", "accuracy"),
-    ("validation", "loss"),
-    ("train", "examples_per_second"),
+    ("test accuracy", "", "accuracy"),
+    ("test loss", "", "loss"),
+    ("validation accuracy", "validation", "accuracy"),
+    ("validation loss", "validation", "loss"),
+    ("train examples_per_second", "train", "examples_per_second"),
 )
 
 
@@ -161,9 +161,9 @@ def hyperparameters(
             column.differs = True
     metrics = [
         api_pb2.MetricInfo(
-            name=api_pb2.MetricName(group=split, tag=tag), display_name=f"{split} {tag}"
+            name=api_pb2.MetricName(group=folder, tag=tag), display_name=name
         )
-        for split, tag in METRICS
+        for name, folder, tag in METRICS
     ]
     known = {
         name: value if name in numbers else _as_text(value)

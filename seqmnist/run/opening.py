@@ -99,7 +99,7 @@ def make_folder(
     config: Namespace, splits: Splits, network: Network, stack: contextlib.ExitStack
 ) -> RunFolder:
     """Makes a new run's folder with config.json; if that fails, leaves nothing."""
-    folder = RunFolder.create(config.log_dir, config.script, config.seed)
+    folder = RunFolder.create(config.log_dir, config.script, config.label)
     stack.enter_context(folder)
     record = {**options.recorded(config), **_facts(splits, network)}
     folder.write_first_config({**record, "environment": environment()})

@@ -33,7 +33,8 @@ def make_parser(script):
 def test_the_first_preset_is_the_default(script, parse):
     first = next(iter(script.PRESETS))
     found, expected = vars(parse(script, [])), vars(parse(script, ["--preset", first]))
-    found.pop("command"), expected.pop("command")
+    for name in ("command", "label"):
+        found.pop(name), expected.pop(name)
     assert found == expected
     assert found["preset"] == first
     assert found["script"] == script.__name__
@@ -266,6 +267,30 @@ def test_checkpoint_intervals_may_be_times():
 def test_the_command_is_kept_as_it_was_typed(parse):
     config = parse(train_rnn, ["--log-dir", "a folder", "--seed", "3"])
     assert config.command == "train_rnn.py --log-dir 'a folder' --seed 3"
+
+
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        ([], "seed0"),
+        (["--preset", "quick", "--seed", "3"], "quick-seed3"),
+        (
+            ["--units=30", "--permute", "--preset=best"],
+            "best-units-30-permute-seed0",
+        ),
+        (["--preset=best", "--readout-bias=-0.5"], "best-readout-bias--0.5-seed0"),
+        # What no number depends on, the length, which may grow, and a path.
+        (["--preset=best", "--report-every=never", "--steps=9"], "best-seed0"),
+        (["--preset=best", "--init-checkpoint", "a/b"], "best-seed0"),
+        # What would be too long is left out, what is short is not.
+        (
+            ["--cell-name", "n" * 40, "--units", "3", "--preset", "quick"],
+            "quick-units-3-seed0",
+        ),
+    ],
+)
+def test_a_run_is_named_after_what_distinguishes_it(options, label, parse):
+    assert parse(train_rnn, options).label == label
 
 
 EXPONENTIAL = ["--schedule", "exponential", "--decay-steps"]

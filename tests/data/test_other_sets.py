@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_idx
+from drawn_letters import write as write_letters
 from pages import DOCS_DIR, named_blocks
 from PIL import Image
 from scripts import SLOW, exported_probabilities, main, run_folders
 
 import predict
+import train_lstm
 from seqmnist.data import mnist
 from seqmnist.data.class_names import read_class_names
 from seqmnist.errors import UserError
@@ -70,6 +72,20 @@ def test_emnists_letters_are_classes_from_zero_with_their_names(letters, splits)
     )
     (letters / "emnist-letters-mapping.txt").unlink()
     assert mnist.load_splits(letters, 40).class_names[25] == "26"
+
+
+@SLOW
+@pytest.mark.parametrize("split, num_classes", [("letters", 26), ("balanced", 47)])
+def test_drawn_letters_are_learnt(split, num_classes, tmp_path):
+    write_letters(tmp_path, 1500, 300)
+    argv = ["--data-dir", tmp_path, "--emnist-split", split, "--validation-size", 100]
+    argv += ["--preset", "quick", "--steps", 200, "--units", 64]
+    argv += ["--log-dir", tmp_path / "logs"]
+    argv += ["--evaluate-every", "never", "--summaries", "scalars"]
+    result = train_lstm.train(argv)
+    config = json.loads((Path(result.folder) / "config.json").read_text())
+    assert config["num_classes"] == num_classes
+    assert result.test_accuracy > 0.3  # a guess is right at 0.04
 
 
 def test_one_of_emnists_splits_is_chosen(letters, splits):

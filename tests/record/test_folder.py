@@ -25,7 +25,7 @@ from seqmnist.record.folder import (
 
 
 def create(tmp_path):
-    return RunFolder.create(str(tmp_path), "train_rnn", seed=3)
+    return RunFolder.create(str(tmp_path), "train_rnn", "best-seed3")
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
@@ -34,7 +34,7 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch)
     for _ in range(3):
         with create(tmp_path) as folder:
             names.append(folder.path.name)
-    first = "20260102-030405-seed3"
+    first = "20260102-030405-best-seed3"
     assert names == [first, first + "-2", first + "-3"]
     assert sorted(p.name for p in (tmp_path / "train_rnn").iterdir()) == sorted(names)
 
@@ -43,7 +43,7 @@ def test_processes_of_the_same_instant_get_folders_of_their_own(tmp_path):
     code = (
         "import time; time.strftime = lambda *args: '20260102-030405'\n"
         "from seqmnist.record.folder import RunFolder\n"
-        f"print(RunFolder.create({str(tmp_path)!r}, 'train_rnn', 3).path)"
+        f"print(RunFolder.create({str(tmp_path)!r}, 'train_rnn', 'best-seed3').path)"
     )
     processes = [
         subprocess.Popen(

@@ -33,7 +33,7 @@ def tally(loss, correct, count):
 def events(folder):
     """(step, tag, value) of all scalars in a folder's event files."""
     found = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("events.*")):
         for event in tf.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 found.append((event.step, value.tag, round(value.simple_value, 6)))
@@ -141,7 +141,7 @@ def test_a_log_that_goes_on_is_cut_to_where_it_was(tmp_path):
     with RunLog(tmp_path, graph_def, sizes, step=10) as run:
         assert read_metrics(tmp_path) == rows
         assert events(tmp_path / "train") == [(10, "loss", 0.25)]
-        assert events(tmp_path / "test") == [(10, "loss", 0.5)]
+        assert events(tmp_path) == [(10, "loss", 0.5)]  # test's are the whole run's
         assert events(tmp_path / "validation") == []
         run.add_summary("train", 11, loss=2.0)
     assert events(tmp_path / "train") == [(10, "loss", 0.25), (11, "loss", 2.0)]
@@ -152,6 +152,24 @@ def test_a_log_that_goes_on_is_cut_to_where_it_was(tmp_path):
         if event.session_log.status == tf.SessionLog.START
     ]
     assert starts == [11]
+
+
+def test_test_events_of_an_older_run_are_cut_in_their_own_folder(tmp_path):
+    graph_def = tf.Graph().as_graph_def()
+    with RunLog(tmp_path, graph_def) as run:
+        filled(run)
+        (path,) = tmp_path.glob("events.*")
+        (tmp_path / "test").mkdir()
+        run._files.pop(".").close()
+        path.rename(tmp_path / "test" / path.name)
+        sizes = run.sizes()
+    with (tmp_path / "test" / path.name).open("ab") as file:
+        file.write(b"what came after the checkpoint")
+    with RunLog(tmp_path, graph_def, sizes, step=10) as run:
+        assert events(tmp_path / "test") == [(10, "loss", 0.5)]
+        run.add_summary("test", 11, loss=2.0)
+    assert events(tmp_path / "test") == [(10, "loss", 0.5)]
+    assert events(tmp_path) == [(11, "loss", 2.0)]
 
 
 def test_a_log_that_starts_anew_may_hold_no_figures(tmp_path):
@@ -196,14 +214,12 @@ def test_a_log_that_was_shortened_is_refused_and_left_as_it_is(name, tmp_path):
     assert others == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("name", ["metrics.csv", "train", "test"])
+@pytest.mark.parametrize("name", ["metrics.csv", "train/events.*", "events.*"])
 def test_a_log_that_vanishes_is_noticed(name, tmp_path):
     with RunLog(tmp_path, tf.Graph().as_graph_def()) as run:
         filled(run)
         run.sizes()
-        path = tmp_path / name
-        if path.is_dir():
-            (path,) = path.iterdir()
+        (path,) = tmp_path.glob(name)
         path.unlink()
         with pytest.raises(CannotWrite, match="No such file or directory|lost"):
             run.sizes()

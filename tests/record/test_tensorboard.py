@@ -10,12 +10,12 @@ from conftest import TENSORFLOW_VERSION
 from scripts import SLOW, main, wait_for
 
 SCALARS = {
-    "train": {
+    "/train": {
         *("loss", "accuracy", "learning_rate", "gradient_norm", "examples_per_second"),
     },
-    "test": {"loss", "accuracy", "examples_per_second"},
+    "": {"loss", "accuracy", "examples_per_second"},  # of test
 }
-SCALARS["validation"] = SCALARS["train"]
+SCALARS["/validation"] = SCALARS["/train"]
 BOXES = ("input", "view", "cell", "readout", "loss", "optimizer")
 
 
@@ -39,16 +39,13 @@ def is_read(address, names):
     kinds = ("scalars", "images", "histograms", "text")
     tags = {kind: get(address, f"plugin/{kind}/tags") for kind in kinds}
     return len(session_groups(address)) == len(names) and all(
-        name in tags["images"]
-        and name in tags["text"]
+        name in tags["text"]
         and f"{name}/train" in tags["histograms"]
+        and len(tags["images"].get(name, ())) == 3
+        and len(tags["images"].get(f"{name}/validation", ())) == 2
         and all(
-            len(tags["images"].get(f"{name}/{split}", ())) == 2
-            for split in ("validation", "test")
-        )
-        and all(
-            SCALARS[split] <= set(tags["scalars"].get(f"{name}/{split}", ()))
-            for split in SCALARS
+            SCALARS[part] <= set(tags["scalars"].get(f"{name}{part}", ()))
+            for part in SCALARS
         )
         for name in names
     )
@@ -77,17 +74,16 @@ def test_the_splits_have_their_scalars_under_the_same_tags(served):
     address, names = served
     tags = get(address, "plugin/scalars/tags")
     for name in names:
-        for split, expected in SCALARS.items():
-            assert set(tags[f"{name}/{split}"]) == expected
+        for part, expected in SCALARS.items():
+            assert set(tags[f"{name}{part}"]) == expected
 
 
 def test_images_histograms_and_text_are_served(served):
     address, names = served
     for name in names:
         images = get(address, "plugin/images/tags")
-        assert set(images[name]) == {"inputs"}
-        for split in ("validation", "test"):
-            assert set(images[f"{name}/{split}"]) == {"confusion", "mistakes"}
+        assert set(images[name]) == {"inputs", "confusion", "mistakes"}
+        assert set(images[f"{name}/validation"]) == {"confusion", "mistakes"}
         histograms = set(get(address, "plugin/histograms/tags")[f"{name}/train"])
         variables = {tag.split("/", 1)[1] for tag in histograms}
         assert histograms == {
@@ -113,7 +109,7 @@ def test_runs_are_compared_by_every_option_and_test_accuracy(served):
     columns = {info["name"] for info in experiment["hparamInfos"]}
     assert {"script", "units", "learning_rate", "forget_bias", "seed"} < columns
     first = experiment["metricInfos"][0]
-    assert first["name"] == {"group": "test", "tag": "accuracy"}
+    assert first["name"] == {"group": "", "tag": "accuracy"}
     found = session_groups(address)
     assert [group["hparams"]["units"] for group in found] == [7, 5]
     (metric,) = [m for m in found[0]["metricValues"] if m["name"] == first["name"]]
@@ -135,7 +131,7 @@ def browser(served):
 @SLOW
 def test_scalars_are_on_the_page(browser):
     browser.open("timeseries")
-    words = [*SCALARS["train"], "validation", "confusion"]
+    words = [*SCALARS["/train"], "validation", "confusion"]
     text = browser.text(*words)
     assert all(word in text for word in words)
     assert browser.paths(3) >= 3  # a curve per split and run
