@@ -27,6 +27,7 @@ from typing import Callable, Iterator
 
 from seqmnist import compile_cache
 from seqmnist.errors import UserError
+from seqmnist.paths import give_home
 from seqmnist.waiting import waiting_for
 
 # Lines of TensorFlow 1.15 and 2.21 on stderr at start-up on a machine without a GPU,
@@ -94,6 +95,7 @@ def _is_no_notice(line):
 
 def _import_quietly(name):
     """Imports TensorFlow and finds its devices without the start-up notices."""
+    give_home()
     with waiting_for("loading TensorFlow"), _interrupts_held_back(), stderr_held_back(
         _is_no_notice
     ):

@@ -29,6 +29,7 @@ from scripts import (
     start,
 )
 
+from seqmnist import paths
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
 from seqmnist.record.log import Result
@@ -244,6 +245,23 @@ def test_a_closed_pipe_is_no_traceback(small):
 
 
 @SLOW
+@pytest.mark.parametrize("python", ["3.7", "later"])
+def test_a_user_without_a_home_gets_one(python, monkeypatch):
+    def expanduser(path):
+        if python == "3.7":
+            raise KeyError("getpwuid(): uid not found: 54321")
+        return path
+
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setattr(os.path, "expanduser", expanduser)
+    paths.give_home()
+    home = os.environ["HOME"]
+    assert os.listdir(home) == []
+    monkeypatch.undo()
+    paths.give_home()
+    assert os.environ["HOME"] != home  # an existing one stays
+
+
 def test_a_notebooks_matplotlib_backend_does_no_harm(small, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "module://not_installed.backend_inline")
     status, _, err = run(["train_rnn.py", *small])

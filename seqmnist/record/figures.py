@@ -6,6 +6,7 @@ The backgrounds are opaque white, so that axes and text are legible on a dark pa
 from __future__ import annotations
 
 import functools
+import importlib.util
 import io
 import os
 import re
@@ -18,6 +19,8 @@ import numpy as np
 
 from seqmnist.data.class_names import numbered
 from seqmnist.data.mnist import Split
+from seqmnist.errors import UserError
+from seqmnist.paths import give_home
 from seqmnist.record.folder import replacing
 from seqmnist.record.log import read_metrics
 from seqmnist.record.reading import Style
@@ -46,7 +49,7 @@ MAX_NUMBERED, MAX_NAMED = 50, 100
 
 
 def prepare() -> None:
-    """Imports matplotlib, so that a run without matplotlib fails at its start.
+    """Prepares the import of matplotlib, which the first figure does: half a second.
 
     A Jupyter kernel passes the name of its backend to the processes that it starts,
     where the name makes the import fail. So the name is dropped.
@@ -54,11 +57,19 @@ def prepare() -> None:
     The first import stores a list of the machine's fonts in the user's home folder.
     Messages about this list (slow, or the disk is full) are dropped, as the figures do
     not depend on it.
+
+    Raises:
+        UserError: matplotlib is not installed.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError(
+            "matplotlib is not installed for this Python; run: pip install -r "
+            "requirements.txt"
+        )
     if os.environ.get("MPLBACKEND", "").startswith("module://"):
         del os.environ["MPLBACKEND"]
     getLogger("matplotlib.font_manager").addFilter(_is_not_of_cache)
-    import matplotlib.figure  # noqa: F401
+    give_home()
 
 
 def _is_not_of_cache(record: LogRecord) -> bool:
