@@ -368,7 +368,8 @@ def main(argv=None):
     # A run from before the polarity was recorded was trained as MNIST is.
     polarity = record.get("polarity", mnist.LIGHT_ON_DARK)
     height, width = config.image_shape
-    form = pictures.Form(height, width, polarity)
+    is_mnist = record.get("data_sha256") == mnist.SHIPPED_DIGEST
+    form = pictures.Form(height, width, polarity, is_mnist)
     examples = read_pictures(args.images, args.polarity, form)
     status = 0 if len(examples) == len(args.images) else 2
     if args.test_index:

@@ -69,7 +69,8 @@ class Classifier:
         init_op: the op that initializes all variables.
 
     Raises:
-        UserError: the network makes new variables in its second trace.
+        UserError: one of the functions returns something else; or the network makes new
+            variables in its second trace.
     """
 
     def __init__(
@@ -130,10 +131,37 @@ class Classifier:
     def _trace(self, images, labels, noise=None):
         """Traces the network, the loss and the count of correct examples."""
         outputs = self.network(images, self.config, noise)
+        if not isinstance(outputs, Outputs):
+            raise UserError(
+                f"the script's network() returns {type(outputs).__name__}; expected "
+                "Outputs(inputs, logits, logits_per_step)"
+            )
+        classes = self.config.num_classes
+        _check_shape(
+            "the network's logits have",
+            outputs.logits,
+            [None, classes],
+            f"[batch_size, {classes}], as the data has {classes} classes",
+        )
+        _check_shape(
+            "the network's logits_per_step have",
+            outputs.logits_per_step,
+            [None, None, classes],
+            f"[batch_size, time_steps, {classes}]",
+        )
         with tf.name_scope("loss"):
             loss = self._loss(labels, outputs, self.config)
+            mean = "[], a mean over the batch: tf.reduce_mean"
+            _check_shape("the script's loss has", loss, [], mean)
             correct_count = count_correct(labels, outputs.logits)
         return Trace(**outputs._asdict(), loss=loss, correct_count=correct_count)
+
+
+def _check_shape(name_has, tensor, shape, expected):
+    """Raises a `UserError` if a tensor of the script has another shape."""
+    found = tf.convert_to_tensor(tensor).shape
+    if not found.is_compatible_with(shape):
+        raise UserError(f"{name_has} shape {found}; expected {expected}")
 
 
 @contextlib.contextmanager

@@ -54,6 +54,9 @@ class Optimizer:
     Attributes:
         global_step: the variable that counts the updates.
         weights: the trained variables; set by `minimize`.
+
+    Raises:
+        UserError: `make` returns no `tf.train.Optimizer`.
     """
 
     def __init__(
@@ -68,6 +71,11 @@ class Optimizer:
         self.weights: list[tf.Variable] = []
         self._learning_rate: tf.Tensor | None = None
         self._optimizer = make(lambda: self._learning_rate)
+        if not isinstance(self._optimizer, tf.train.Optimizer):
+            raise UserError(
+                f"the script's optimizer() returns {type(self._optimizer).__name__}; "
+                "expected a tf.train.Optimizer, such as tf.train.AdamOptimizer"
+            )
 
     def minimize(
         self, loss: tf.Tensor, before: Sequence[tf.Tensor] = ()

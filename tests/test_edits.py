@@ -296,6 +296,30 @@ def test_a_network_of_which_nothing_can_be_trained_is_refused(parse):
         classifier_of(script, parse(script, OPTIONS))
 
 
+@pytest.mark.parametrize(
+    "edit, finding",
+    [
+        (
+            ("return Outputs(inputs, logits, logits_per_step)", "return logits"),
+            r"network.. returns \w*Tensor; expected Outputs.inputs, logits, ",
+        ),
+        (
+            ("Readout(config.num_classes,", "Readout(9,"),
+            r"logits have shape \(.*9\); expected \[batch_size, 10\], as the da",
+        ),
+        (
+            (LOSS, f"{LOSS} + tf.zeros_like(labels, tf.float32)"),
+            r"loss has shape .*; expected \[\], a mean over the batch: tf.reduce_mean",
+        ),
+        ((ADAM, "return object()"), "returns object; expected a tf.train.Optimizer,"),
+    ],
+)
+def test_what_the_scripts_functions_return_is_checked(edit, finding, parse):
+    script = edited([edit])
+    with pytest.raises(UserError, match=finding):
+        classifier_of(script, parse(script, OPTIONS))
+
+
 def test_variables_that_traces_do_not_share_are_refused(parse):
     script = edited([(LOGITS, f"{LOGITS} + tf.Variable(tf.zeros([10]))")])
     with pytest.raises(UserError, match="made the variables evaluation/readout/Var"):

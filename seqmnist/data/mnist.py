@@ -31,6 +31,9 @@ SHIPPED_SHA256 = {
     "test-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
+# The digest of the shipped data as a whole, as in `Splits`.
+SHIPPED_DIGEST = hashlib.sha256("".join(SHIPPED_SHA256.values()).encode()).hexdigest()
+
 # Ink and paper, in a data set or a picture. MNIST is light on dark.
 LIGHT_ON_DARK = "light-on-dark"
 DARK_ON_LIGHT = "dark-on-light"

@@ -129,6 +129,7 @@ class Workers(OneWorker):
         leader = "/job:worker/replica:0/task:0"
         config.experimental.collective_group_leader = leader
         check_port(self._addresses[self.index])
+        _pass_proxies_by(self._addresses)
         try:
             server = tf.train.Server(
                 tf.train.ClusterSpec({"worker": self._addresses}),
@@ -333,3 +334,15 @@ def _from_bits(bits: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     if like.dtype.size == 8:  # two integers each
         shape = [*shape, 2]
     return tf.bitcast(tf.reshape(bits, shape), like.dtype)
+
+
+def _pass_proxies_by(addresses: Sequence[str]) -> None:
+    """Lets the workers reach each other without the machine's proxy for the web.
+
+    gRPC takes `http_proxy` and `https_proxy` for its connections too, even to this
+    machine, and reads the exceptions when it connects.
+    """
+    hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
+    names = ("no_grpc_proxy", "no_proxy")
+    known = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    os.environ["no_grpc_proxy"] = ",".join([*filter(None, [known]), *hosts])

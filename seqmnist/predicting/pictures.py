@@ -33,6 +33,14 @@ POLARITIES = ("auto", LIGHT_ON_DARK, DARK_ON_LIGHT)
 # Pixels; a larger picture is averaged down first. The result needs a 50th of this.
 MAX_SIDE = 1000
 
+# Of MNIST's 70,000 images, all but one have a centre of mass within half a pixel of row
+# and column 14, and the longer side of all but one is 19 or 20 pixels (ink above
+# `NO_INK`). A little more is allowed for.
+MAX_DISTANCE = 1.0
+DIGIT_SIDES = (18, 19, 20, 21)
+# Six of MNIST's digits are more than twice as wide as high.
+WIDEST = 2.0
+
 # The smallest difference between paper and ink, in grey levels of 255. The noise in a
 # photograph of blank paper is smaller, and a pencil's faintest line is larger.
 MIN_CONTRAST = 24
@@ -73,11 +81,13 @@ class Form(NamedTuple):
     Attributes:
         height, width: in pixels.
         polarity: light on dark or dark on light.
+        is_mnist: whether the images are MNIST's, with the digit in its place.
     """
 
     height: int = 28
     width: int = 28
     polarity: str = LIGHT_ON_DARK
+    is_mnist: bool = True
 
 
 MNIST_FORM = Form()
@@ -111,9 +121,9 @@ def normalize(
 ) -> Picture:
     """Converts a picture to the form of the training images.
 
-    A picture that has their size and polarity is not changed. If the ink found is a
-    frame, or a sheet of paper on a table, the digit is looked for within it, unless the
-    polarity is given.
+    A picture that has their size and polarity is not changed, unless they are MNIST's
+    and the digit is not in its place. If the ink found is a frame, or a sheet of paper
+    on a table, the digit is looked for within it, unless the polarity is given.
 
     Args:
         grey: uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
@@ -136,7 +146,8 @@ def normalize(
         words += f", {polarity.replace('-', ' ')} (guessed by the border)"
     else:
         words += f", {polarity.replace('-', ' ')}"
-    if grey.shape == form[:2] and polarity == form.polarity:
+    has_form = grey.shape == form[:2] and polarity == form.polarity
+    if has_form and (_is_in_place(grey) or not form.is_mnist):
         return Picture(np.rint(grey).astype(np.uint8), f"{words}; taken as it is")
     light = grey if polarity == LIGHT_ON_DARK else 255 - grey
     ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
@@ -152,12 +163,26 @@ def normalize(
     small = _resized(ink[top:bottom, left:right], form)
     if _has_gap(is_sure[top:bottom, left:right]):
         words += "; two pieces of ink far apart (is it one digit?)"
+    elif right - left > WIDEST * (bottom - top):
+        words += "; ink far wider than high (is it one digit?)"
     words += f"; digit scaled to {small.shape[1]} x {small.shape[0]} and centred"
     pixels = _centred(small, form)
     if form.polarity == DARK_ON_LIGHT:
         words += f", {form.polarity} like the training images"
         return Picture(255 - pixels, words)
     return Picture(pixels, words)
+
+
+def _is_in_place(grey: np.ndarray) -> bool:
+    """Whether a digit has the place that it has in MNIST's images: see above.
+
+    A JPEG file of such an image has artefacts around the ink, so faint ink is left out.
+    """
+    places = [np.flatnonzero((grey > NO_INK * 255).any(axis)) for axis in (1, 0)]
+    sides = [place[-1] - place[0] + 1 for place in places]
+    centre = np.array([grey.sum(1 - axis) @ np.arange(28) for axis in (0, 1)])
+    is_centred = np.abs(centre / grey.sum() - 14).max() <= MAX_DISTANCE
+    return is_centred and max(sides) in DIGIT_SIDES
 
 
 def _reduced(grey: np.ndarray) -> np.ndarray:

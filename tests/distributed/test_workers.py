@@ -153,8 +153,13 @@ def test_the_fast_path_gives_the_answer_of_one_too(small, start_workers, tmp_pat
 
 
 @SLOW
-def test_more_workers_than_images(small, start_workers, tmp_path):
-    """A worker without a validation image still counts those of the test split."""
+def test_more_workers_than_images(small, start_workers, tmp_path, monkeypatch):
+    """A worker without a validation image still counts those of the test split.
+
+    A proxy that the machine has for the web, here one that is off, changes nothing.
+    """
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.org")
     argv = [*small, "--validation-size", "2", "--summaries", "all"]
     folder = together(3, "train_rnn", argv, tmp_path / "logs", start_workers)
     counted = {row["split"]: row["count"] for row in read_metrics(folder)}

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from seqmnist.errors import UserError
-from seqmnist.predicting.pictures import Form, normalize, read_picture
+from seqmnist.predicting.pictures import Form, _is_in_place, normalize, read_picture
 
 PAPER, INK = 235, 25  # grey levels of a photograph
 
@@ -26,6 +26,35 @@ def photographed(image, dark_side=PAPER, noise=0):
     grey = paper * (1 - coverage) + INK * coverage
     grey = grey + np.random.RandomState(0).normal(0, noise, image.shape)
     return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+def test_a_picture_of_mnists_size_is_converted_if_the_digit_is_elsewhere(splits):
+    original = splits.test.images[0]
+    for moved in (
+        np.roll(original, (4, -3), (0, 1)),
+        padded(resized(original, 0.5), 0, 14, 14, 0),
+        resized(original[4:24, 4:24], 1.4)[:28, :28].copy(),
+    ):
+        image = np.asarray(Image.fromarray(moved).resize((28, 28)))
+        picture = normalize(image)
+        assert "digit scaled to" in picture.description
+        assert abs(centre_of_mass(picture.pixels) - 14).max() < 1
+        as_it_is = normalize(image, form=Form(is_mnist=False))
+        assert as_it_is.description.endswith("taken as it is")
+        np.testing.assert_array_equal(as_it_is.pixels, image)
+
+
+def test_mnists_images_are_in_place(splits):
+    in_place = [_is_in_place(image.astype(np.float32)) for image in splits.test.images]
+    assert np.mean(in_place) == 1
+
+
+def test_a_row_of_digits_is_asked_about(splits):
+    images = splits.test.images[[0, 2, 1, 4]]  # 7, 1, 2, 4
+    row = np.hstack([image[:, 5:23] for image in images])
+    assert "ink far wider than high (is it one digit?)" in normalize(row).description
+    single = normalize(resized(images[0], 3)).description
+    assert "is it one digit" not in single
 
 
 def centre_of_mass(pixels):
@@ -265,13 +294,15 @@ def test_a_digit_cut_at_its_ink_is_told_to_need_a_margin():
 def test_a_network_trained_dark_on_light_gets_pictures_so():
     light = np.zeros((28, 28), np.uint8)
     light[4:24, 12:16] = 255
-    as_it_is = normalize(255 - light, form=Form(polarity="dark-on-light"))
+    as_it_is = normalize(
+        255 - light, form=Form(polarity="dark-on-light", is_mnist=False)
+    )
     np.testing.assert_array_equal(as_it_is.pixels, 255 - light)
     assert as_it_is.description.endswith("taken as it is")
     for picture in (light, 255 - light):
         found = normalize(
             np.kron(picture, np.ones((4, 4), np.uint8)),
-            form=Form(polarity="dark-on-light"),
+            form=Form(polarity="dark-on-light", is_mnist=False),
         )
         expected = normalize(np.kron(picture, np.ones((4, 4), np.uint8)))
         np.testing.assert_array_equal(found.pixels, 255 - expected.pixels)
