@@ -20,6 +20,7 @@ import os
 import re
 import signal as _signal  # `tf.signal` and `tf.logging` are TensorFlow's
 import socket
+import subprocess
 import sys
 import threading
 from logging import getLogger
@@ -47,8 +48,14 @@ START_UP_NOTICES = re.compile(
 # Any other line of level "information", in the formats of 2.21 and 1.15.
 INFORMATION = re.compile(r"^(I\d{4} \d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: I )")
 
-# Bytes, far more than is ever written; memory is used only for the bytes read.
-CHUNK_SIZE = 1 << 24
+# A program for the shell: keeps its input to the end, and returns it; if nobody reads
+# that any more, as the process has died, prints it on stderr.
+HOLDER = r"""
+trap '' PIPE
+held=$(cat; printf .)
+held=${held%.}
+[ -z "$held" ] || { printf %s "$held"; } 2>&- || printf %s "$held" >&2
+"""
 
 
 def __getattr__(name):
@@ -132,7 +139,8 @@ def _keras_left_out():
 def stderr_held_back(is_wanted: Callable[[str], bool]) -> Iterator[None]:
     """Holds back text written to stderr within a block, by TensorFlow's C++ side too.
 
-    The text is kept in memory, as a disk may be full. Blocks may be nested. A child
+    The text is kept in the memory of a shell, as a disk may be full. Blocks may be
+    nested. If C++ ends this process within the block, the shell prints all. A child
     process that outlives the block is left with a stderr that nobody reads.
 
     Args:
@@ -160,12 +168,20 @@ def _stderr_read_into(captured):
         return
     with contextlib.ExitStack() as stack:
         sys.stderr.flush()
-        stderr = os.dup(2)
-        stack.callback(os.close, stderr)
         # A socket, not a pipe: it can be shut down even if a child holds it too.
         reader, writer = map(stack.enter_context, socket.socketpair())
-        thread = threading.Thread(target=_read, args=[reader, captured], daemon=True)
-        thread.start()
+        try:
+            holder = subprocess.Popen(
+                ["/bin/sh", "-c", HOLDER],
+                stdin=reader.fileno(),
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is not for the shell
+            )
+        except OSError:  # no shell, or no further process
+            yield
+            return
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
         try:
             os.dup2(writer.fileno(), 2)
             yield
@@ -175,21 +191,7 @@ def _stderr_read_into(captured):
             finally:
                 os.dup2(stderr, 2)
                 writer.shutdown(socket.SHUT_WR)
-                thread.join()
-
-
-def _read(reader, captured):
-    """Appends the bytes from a socket to a list, until the socket is shut down.
-
-    C++ code may hold Python's lock while it writes more bytes than the socket can
-    buffer. So one call waits for a whole chunk: the operating system then empties the
-    socket without Python.
-    """
-    while True:
-        chunk = reader.recv(CHUNK_SIZE, socket.MSG_WAITALL)
-        if not chunk:
-            return
-        captured.append(chunk)
+                captured.append(holder.communicate()[0])
 
 
 def _is_open(descriptor):

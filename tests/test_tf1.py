@@ -17,7 +17,7 @@ def everything(line):
     return True
 
 
-def run_code(code, **kwargs):
+def run_code(code, status=0, **kwargs):
     """Runs Python code in a process of its own; returns its stderr, as bytes."""
     process = subprocess.run(
         [sys.executable, "-c", code],
@@ -26,7 +26,7 @@ def run_code(code, **kwargs):
         timeout=PATIENCE,
         **kwargs,
     )
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == status, process.stderr
     return process.stderr
 
 
@@ -51,6 +51,17 @@ def test_unwanted_lines_go_and_the_others_keep_their_order():
     numbers = [*range(50), "after"]
     lines = [f"{n} by {who}" for n in numbers for who in ("C", "Python")]
     assert run_code(code).decode().splitlines() == lines[:-1]
+
+
+def test_what_is_said_before_a_sudden_end_is_printed():
+    code = (
+        "import os\n"
+        "from seqmnist import tf1\n"
+        "with tf1.stderr_held_back(lambda line: False):\n"
+        "    os.write(2, b'F0000 the reason\\nand more')\n"
+        "    os._exit(7)"
+    )
+    assert run_code(code, status=7) == b"F0000 the reason\nand more"
 
 
 def test_a_partial_last_line_is_kept_as_it_is(capfd):

@@ -343,6 +343,6 @@ def _pass_proxies_by(addresses: Sequence[str]) -> None:
     machine, and reads the exceptions when it connects.
     """
     hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
-    names = ("no_grpc_proxy", "no_proxy")
-    known = next((os.environ[name] for name in names if os.environ.get(name)), "")
-    os.environ["no_grpc_proxy"] = ",".join([*filter(None, [known]), *hosts])
+    name = "no_grpc_proxy"
+    known = os.environ.get(name) or os.environ.get("no_proxy")
+    os.environ[name] = ",".join([known, *hosts] if known else hosts)
