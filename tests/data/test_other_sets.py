@@ -75,16 +75,22 @@ def test_emnists_letters_are_classes_from_zero_with_their_names(letters, splits)
 
 
 @SLOW
-@pytest.mark.parametrize("split, num_classes", [("letters", 26), ("balanced", 47)])
-def test_drawn_letters_are_learnt(split, num_classes, tmp_path):
+def test_drawn_letters_are_learnt(tmp_path):
     write_letters(tmp_path, 1500, 300)
-    argv = ["--data-dir", tmp_path, "--emnist-split", split, "--validation-size", 100]
+    argv = [
+        "--data-dir",
+        tmp_path,
+        "--emnist-split",
+        "letters",
+        "--validation-size",
+        100,
+    ]
     argv += ["--preset", "quick", "--steps", 200, "--units", 64]
     argv += ["--log-dir", tmp_path / "logs"]
     argv += ["--evaluate-every", "never", "--summaries", "scalars"]
     result = train_lstm.train(argv)
     config = json.loads((Path(result.folder) / "config.json").read_text())
-    assert config["num_classes"] == num_classes
+    assert config["num_classes"] == 26
     assert result.test_accuracy > 0.3  # a guess is right at 0.04
 
 
