@@ -29,10 +29,14 @@ class Diverged(UserError):
     status = 3
 
 
-class LostWorker(UserError):
-    """Another worker has ended, or no longer answers."""
+class TryAgain(UserError):
+    """What may be gone when all workers are started again, on new ports."""
 
-    status = 75  # EX_TEMPFAIL of sysexits.h: starting all workers again may help
+    status = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class LostWorker(TryAgain):
+    """Another worker has ended, or no longer answers."""
 
 
 class Interrupted(Exception):

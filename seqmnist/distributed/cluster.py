@@ -18,7 +18,7 @@ import socket
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
-from seqmnist.errors import UserError, one_line
+from seqmnist.errors import TryAgain, UserError, one_line
 
 VARIABLE = "TF_CONFIG"
 EXAMPLE = (
@@ -116,13 +116,16 @@ def code_digest(script: str | None) -> str:
 
 
 def check_port(address: str) -> None:
-    """Raises a `UserError` if a server cannot listen at the port of an address.
+    """Checks that a server can listen at the port of an address.
 
     TensorFlow's server would share a port with another server, and both would fail
     later.
 
     Args:
         address: the address of this worker.
+
+    Raises:
+        TryAgain: the port is in use.
     """
     _, port = _split(address)
     with socket.socket() as probe:
@@ -130,7 +133,7 @@ def check_port(address: str) -> None:
         try:
             probe.bind(("", port))
         except OSError as error:
-            raise UserError(
+            raise TryAgain(
                 f"{VARIABLE}: this worker cannot listen at port {port} of {address} "
                 f"({error.strerror}); give it a free port, or stop the process that "
                 "has this one"

@@ -11,7 +11,7 @@ from typing import Sequence
 
 from seqmnist.cores import cores_of
 from seqmnist.distributed.cluster import VARIABLE
-from seqmnist.errors import LostWorker
+from seqmnist.errors import TryAgain
 from seqmnist.launching.processes import (
     Child,
     Signals,
@@ -134,11 +134,11 @@ class _Group:
         wait(lambda: bool(failed()) or children[0].status is not None)
         # A worker that lost another one has not failed first.
         self.first = min(
-            failed(), key=lambda i: children[i].status == LostWorker.status, default=0
+            failed(), key=lambda i: children[i].status == TryAgain.status, default=0
         )
         first = children[self.first]
         status = first.status or 0
-        self.is_lost = first.was_killed or status == LostWorker.status
+        self.is_lost = first.was_killed or status == TryAgain.status
         # After a signal to stop, the workers get all the time they need.
         is_stopped = status in (128 + signal.SIGINT, 128 + signal.SIGTERM)
         if not wait(all_ended, float("inf") if is_stopped else GRACE_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from seqmnist.distributed.cluster import VARIABLE
 from seqmnist.paths import PROJECT_DIR
 
 POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1  # of Linux
 AS_TERM = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -24,7 +26,7 @@ class Child:
     """A script that runs as a process of its own.
 
     The process has its own session, so a Ctrl-C in the terminal reaches it only once,
-    through `Signals`.
+    through `Signals`. If this process is killed, the child gets SIGTERM.
 
     Args:
         command: the script and its arguments.
@@ -55,6 +57,7 @@ class Child:
                 stderr=subprocess.PIPE,
                 env={**inherited, **settings, **(environ or {})},
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         self._copiers = [
             threading.Thread(target=_copy, args=[*pipes, prefix, notice], daemon=True)
@@ -86,6 +89,15 @@ class Child:
         self._process.wait()
         for copier in self._copiers:
             copier.join()
+
+
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
+
+
+def _end_with_parent() -> None:
+    """Asks Linux for a SIGTERM when the parent ends, also if it is killed."""
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 class Signals:

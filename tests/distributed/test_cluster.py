@@ -12,7 +12,7 @@ from seqmnist.distributed.cluster import (
     connection_error,
     read_cluster,
 )
-from seqmnist.errors import UserError
+from seqmnist.errors import TryAgain, UserError
 
 TWO = ["10.0.0.1:2222", "node-2.local:2222"]
 
@@ -105,7 +105,7 @@ def test_a_port_in_use_is_refused_and_a_free_one_is_not():
         server.bind(("127.0.0.1", 0))
         server.listen(1)
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(UserError, match="cannot listen at port .* in use.*free"):
+        with pytest.raises(TryAgain, match="cannot listen at port .* in use.*free"):
             check_port(address)
         assert connection_error(address) is None
     check_port(address)

@@ -15,6 +15,7 @@ from scripts import (
     main,
     run_folders,
     start,
+    wait_for,
     wait_for_checkpoint,
 )
 from torture import differences, fingerprint
@@ -59,6 +60,15 @@ def worker(process, index):
             if b'"index": %d}' % index in file.read():
                 return child
     raise AssertionError(f"no worker {index}")
+
+
+def is_running(number):
+    """Whether a process has not ended."""
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def end(process):
@@ -113,6 +123,19 @@ def test_a_signal_stops_all_in_order(number, small, launch, tmp_path):
     assert newest is not None and damaged == []
 
 
+@SLOW
+def test_no_worker_outlives_a_killed_launcher(small, launch, tmp_path):
+    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
+    process = launch("--workers", 2, *argv)
+    folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    workers = children(process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not (folder / "lock").read_text(), "the chief's saving")
+    wait_for(lambda: not any(map(is_running, workers)), "the workers' end")
+
+
+@SLOW
 def test_what_cannot_be_used_is_not_restarted(small, launch, tmp_path):
     process = launch("--workers", 2, "train_rnn.py", *small, "--uints", "5")
     status, out, err = end(process)
