@@ -17,6 +17,7 @@ from seqmnist.errors import Diverged, UserError
 from seqmnist.paths import shown
 from seqmnist.record import figures
 from seqmnist.record.folder import (
+    CONFIG_FILE,
     PERMUTATION_FILE,
     RESULT_FILE,
     RunFolder,
@@ -234,6 +235,8 @@ class Recorder(QuietRecorder):
                 "anew with a smaller --learning-rate"
             )
         newest, _ = self._checkpoints.newest()
+        if not (self._folder.path / CONFIG_FILE).exists():
+            return f"{what}; the folder is gone: if it was moved, --resume it there"
         if newest is None:
             return f"{what}; no checkpoint is left: start anew"
         if has_diverged:

@@ -271,7 +271,10 @@ def test_a_folder_that_vanishes_is_one_line(endless, tmp_path):
         shutil.rmtree(str(tmp_path / "gone"))
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2, err
-    assert re.fullmatch(r"error: .* cannot be written \(.*\); .*\n", err)
+    assert re.fullmatch(
+        r"error: .* cannot be written \(.*\); the folder is gone: if it was moved, .*\n",
+        err,
+    )
     # TensorFlow makes folders that it misses; nobody shall take them for a run.
     assert not list((tmp_path / "logs").rglob("config.json"))
 
