@@ -166,7 +166,9 @@ def test_a_file_that_does_not_name_the_classes_gets_one_line(
     [
         ("train_rnn", ["--view", "rows", "--max-shift", "2", "--max-slant", "0.2"]),
         pytest.param("train_lstm", ["--view", "rows"], marks=SLOW),
-        ("train_gru_pixel", ["--bias-init", "chrono", "--permute"]),
+        pytest.param(
+            "train_gru_pixel", ["--bias-init", "chrono", "--permute"], marks=SLOW
+        ),
     ],
 )
 def test_classes_and_size_of_the_data_go_all_the_way(

@@ -107,16 +107,15 @@ def test_the_restarts_come_to_an_end(small, launch, tmp_path):
 
 
 @SLOW
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_in_order(number, small, launch, tmp_path):
+def test_a_signal_stops_all_in_order(small, launch, tmp_path):
     argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
     process = launch("--workers", 2, *argv)
     folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
     pids = children(process)
     assert len(pids) == 2
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     status, _, err = end(process)
-    assert status == 128 + number
+    assert status == 130
     assert "[0] interrupted after step " in err and "[1] interrupted" in err
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
     newest, damaged = Checkpoints(folder).newest()
@@ -159,20 +158,20 @@ def common(small):
 @SLOW
 def test_a_sweep_runs_what_is_missing(common, launch, tmp_path):
     lines = [f"train_rnn.py {common} --seed 1 # the first", "", "# none"]
-    lines += [f"train_lstm.py {common} --seed {seed}" for seed in (1, 2)]
+    lines += [f"train_lstm.py {common} --seed 1"]
     argv = ["--sweep", write_sweep(tmp_path, *lines), "--log-dir", tmp_path / "logs"]
     status, out, err = end(launch(*argv, "--jobs", 2))
     assert status == 0, err
     results = [line[4:] for line in out.splitlines() if line[4:].startswith("result ")]
     found = {(r.script, r.seed) for r in map(Result.parse, results)}
-    assert found == {("train_rnn", 1), ("train_lstm", 1), ("train_lstm", 2)}
-    assert err.startswith("launch: 3 runs, 0 of them done before\n")
-    assert "launch: 3 of 3 runs are done; compare them: python compare.py" in err
+    assert found == {("train_rnn", 1), ("train_lstm", 1)}
+    assert err.startswith("launch: 2 runs, 0 of them done before\n")
+    assert "launch: 2 of 2 runs are done; compare them: python compare.py" in err
     with open(argv[1], "a") as file:
         file.write(f"train_lstm.py {common} --seed 3\n")
     status, out, err = end(launch(*argv))
     assert (status, out.count("result ")) == (0, 1)
-    assert err.startswith("launch: 4 runs, 3 of them done before\n")
+    assert err.startswith("launch: 3 runs, 2 of them done before\n")
     rows = subprocess.run(
         [sys.executable, "compare.py", "--log-dir", str(tmp_path / "logs")],
         cwd=str(PROJECT_DIR),

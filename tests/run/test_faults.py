@@ -55,8 +55,17 @@ def check_goes_on(name, folder):
     assert "interrupted after step " in err
 
 
-@ONE_SCRIPT
-@pytest.mark.parametrize("number", slow_after(1, [signal.SIGINT, signal.SIGTERM]))
+@pytest.mark.parametrize(
+    "name, number",
+    slow_after(
+        1,
+        [
+            ("train_rnn", signal.SIGINT),
+            ("train_lstm", signal.SIGTERM),
+            ("train_gru_pixel", signal.SIGINT),
+        ],
+    ),
+)
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     name, number, endless, tmp_path
 ):
