@@ -9,6 +9,11 @@ or, as in EMNIST's mapping files, the label and the character codes that it stan
 
     1 65 97
     2 66 98
+
+or, as in KMNIST's class maps, a heading, then the label, the code and the character:
+
+    index,codepoint,char
+    0,U+304A,お
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from seqmnist.errors import UserError
 
 MAX_LENGTH = 40  # characters of a name
 MAX_BYTES = 100_000  # a larger file has no class names
+CLASS_MAP = "index,codepoint,char"
+CLASS_MAP_LINE = re.compile(r"([0-9]{1,3}),U\+([0-9A-Fa-f]{1,5}),.*")
 MAPPING = re.compile(r"[0-9]{1,3}( [0-9]{1,6})+")  # codes are below 1,114,112
 
 
@@ -53,6 +60,11 @@ def read_class_names(path: str, numbers: Sequence[str]) -> tuple[str, ...]:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UserError(f"{path}: cannot be read ({reason})")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines[:1] == [CLASS_MAP]:
+        lines = [
+            CLASS_MAP_LINE.sub(lambda m: f"{m.group(1)} {int(m.group(2), 16)}", line)
+            for line in lines[1:]
+        ]
     if lines and all(map(MAPPING.fullmatch, lines)):
         names = _characters(path, lines, numbers)
     else:
@@ -72,7 +84,7 @@ def read_class_names(path: str, numbers: Sequence[str]) -> tuple[str, ...]:
 
 
 def _characters(path: str, lines: list[str], numbers: Sequence[str]) -> list[str]:
-    """The names in an EMNIST mapping: A/a for the label that stands for both."""
+    """The names in a mapping: A/a for the label that stands for both."""
     rows = {number: codes for number, *codes in map(str.split, lines)}
     if list(rows) != list(numbers):
         raise UserError(

@@ -5,38 +5,47 @@
     QMNIST, EMNIST                the same names after qmnist-, emnist-digits-, ...
     KMNIST for NumPy              kmnist-train-imgs.npz, kmnist-test-labels.npz, ...
     Keras                         mnist.npz with x_train, y_train, x_test and y_test
+    MedMNIST                      such as pneumoniamnist.npz with train_images, ...
 
-IDX files may be gzip or raw. A file of class names may lie beside them: classes.txt, or
-EMNIST's own, such as emnist-letters-mapping.txt. The files may be up to two folders
-below the given one: torchvision has them in MNIST/raw, and some archives have a folder
-per file.
+Upper and lower case are the same, and - and _. IDX files may be gzip or raw. A file of
+class names may lie beside them: classes.txt, or EMNIST's own, such as
+emnist-letters-mapping.txt. The files may be up to two folders below the given one:
+torchvision has them in MNIST/raw, some archives have a folder per file, and some people
+have folders train and test.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import zipfile
 from pathlib import Path
-from typing import Dict, Iterator, NamedTuple
+from typing import Dict, Iterator, NamedTuple, Tuple
 
+from seqmnist.data.npz import array_names
 from seqmnist.errors import UserError
 
 KINDS = ("train-images", "train-labels", "test-images", "test-labels")
 MAX_DEPTH = 2  # folders below the given one
 MAX_LISTED = 5  # names in a message
+MAX_ARRAYS = 6  # names of arrays of a file in a message; MedMNIST has so many
 
 IDX_NAME = re.compile(
-    r"(?P<set>(?:.*[-_.])?)(?P<part>train|t10k|test)-(?P<what>images|labels)"
-    r"[-.]idx\d-(?:ubyte|int)(?P<gz>\.gz)?"
+    r"(?P<set>(?:.*[-_.])?)(?P<part>train|t10k|test)[-_](?P<what>images|labels)"
+    r"[-_.]idx\d[-_](?:ubyte|int)(?P<gz>\.gz)?",
+    re.IGNORECASE,
 )
 NPZ_NAME = re.compile(
-    r"(?P<set>(?:.*[-_.])?)(?P<part>train|test)-(?P<what>imgs|labels)\.npz"
+    r"(?P<set>(?:.*[-_.])?)(?P<part>train|test)[-_](?P<what>imgs|labels)\.npz",
+    re.IGNORECASE,
 )
 EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
 CLASSES_FILE = "classes.txt"
 NPZ_OF_ONE = "arr_0"  # the name that NumPy gives an array without a name
-NPZ_OF_FOUR = dict(zip(KINDS, ("x_train", "y_train", "x_test", "y_test")))
+NPZ_OF_FOUR = (
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("train_images", "train_labels", "test_images", "test_labels"),
+)  # by kind, of Keras and of MedMNIST
+PART_FOLDERS = ("train", "test", "t10k", "images", "labels")  # with two files each
 
 
 class Source(NamedTuple):
@@ -73,7 +82,7 @@ def find_sources(folder: Path, emnist_split: str | None = None) -> Sources:
         if emnist_split is not None:
             wanted = f"emnist-{emnist_split}-"
             found = {key: value for key, value in found.items() if key[1] == wanted}
-        complete = {name: s for name, s in found.items() if len(s) == len(KINDS)}
+        complete = _complete(found) or _complete(_joined(found))
         if len(complete) > 1:
             names = ", ".join(f"{place}/{prefix}*" for place, prefix in complete)
             remedy = "--data-dir takes a folder with one"
@@ -99,34 +108,56 @@ def find_class_names(sources: Sources) -> Path | None:
     if path.parent.name == path.name:
         path = path.parent
     names = [CLASSES_FILE]
-    if path.name.startswith("emnist-"):
-        names.insert(0, path.name.split("train-images")[0] + "mapping.txt")
+    if is_emnist(sources):
+        prefix = path.name[: path.name.lower().rindex("train")]
+        names.insert(0, f"{prefix}mapping.txt")
     beside = [path.with_name(name) for name in names]
     return next((file for file in beside if file.is_file()), None)
 
 
-def _files(folder: Path, depth: int) -> Iterator[Path]:
+def is_emnist(sources: Sources) -> bool:
+    """Whether a data set is one of EMNIST's, by its name."""
+    match = IDX_NAME.fullmatch(sources["train-images"].path.name)
+    return match is not None and _prefix(match).startswith("emnist-")
+
+
+def _prefix(match: re.Match) -> str:
+    """The beginning of a file's name that tells its data set."""
+    return match.group("set").lower().replace("_", "-")
+
+
+def _files(
+    folder: Path, depth: int, seen: set[tuple[int, int]] | None = None
+) -> Iterator[Path]:
     """The files that are this many folders below, without hidden ones.
 
-    Links to folders are followed, as people link what is large. Folders that cannot be
-    read are passed over.
+    Links to folders are followed, as people link what is large, but no folder is
+    searched twice. Folders that cannot be read are passed over.
     """
+    seen = set() if seen is None else seen
     try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
         if entry.name.startswith("."):
             continue  # such as the "._" files of macOS
-        if depth and entry.is_dir():
-            yield from _files(Path(entry.path), depth - 1)
-        elif not depth and entry.is_file():
+        if depth and os.path.isdir(entry.path):
+            yield from _files(Path(entry.path), depth - 1, seen)
+        elif not depth and os.path.isfile(entry.path):
             yield Path(entry.path)
 
 
-def _sets(paths: Iterator[Path]) -> dict[tuple[Path, str], Sources]:
-    """The data sets, complete or not, of some files; by folder and prefix."""
-    found: dict[tuple[Path, str], Sources] = {}
+Sets = Dict[Tuple[Path, str], Sources]  # by folder and prefix
+
+
+def _sets(paths: Iterator[Path]) -> Sets:
+    """The data sets, complete or not, of some files."""
+    found: Sets = {}
     for path in paths:
         match = IDX_NAME.fullmatch(path.name) or NPZ_NAME.fullmatch(path.name)
         if match:
@@ -134,26 +165,33 @@ def _sets(paths: Iterator[Path]) -> dict[tuple[Path, str], Sources]:
             place = path.parent
             if place.name == path.name:
                 place = place.parent
-            part = "train" if match.group("part") == "train" else "test"
-            what = "labels" if match.group("what") == "labels" else "images"
-            sources = found.setdefault((place, match.group("set")), {})
-            key = NPZ_OF_ONE if path.suffix == ".npz" else None
+            part = "train" if match.group("part").lower() == "train" else "test"
+            what = "labels" if match.group("what").lower() == "labels" else "images"
+            sources = found.setdefault((place, _prefix(match)), {})
+            key = NPZ_OF_ONE if match.re is NPZ_NAME else None
             # Of a raw file and its gzip, the raw one, which comes first.
             sources.setdefault(f"{part}-{what}", Source(path, key))
-        elif path.suffix == ".npz" and _has_four(path):
-            sources = {kind: Source(path, key) for kind, key in NPZ_OF_FOUR.items()}
-            found[path.parent, path.stem] = sources
+        elif path.suffix == ".npz":
+            names = array_names(path)
+            for keys in NPZ_OF_FOUR:
+                if set(keys) <= set(names):
+                    sources = {k: Source(path, key) for k, key in zip(KINDS, keys)}
+                    found[path.parent, path.stem] = sources
     return found
 
 
-def _has_four(path: Path) -> bool:
-    """Whether a .npz file has the arrays of Keras' mnist.npz."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
-    return {f"{key}.npy" for key in NPZ_OF_FOUR.values()} <= names
+def _complete(found: Sets) -> Sets:
+    """The complete ones of some sets."""
+    return {name: s for name, s in found.items() if len(s) == len(KINDS)}
+
+
+def _joined(found: Sets) -> Sets:
+    """The sets whose training and test files, or images and labels, lie apart."""
+    joined: Sets = {}
+    for (place, prefix), sources in found.items():
+        if place.name in PART_FOLDERS:
+            joined.setdefault((place.parent, prefix), {}).update(sources)
+    return joined
 
 
 def _what_is_missing(folder: Path, partial: Sources) -> str:
@@ -163,7 +201,14 @@ def _what_is_missing(folder: Path, partial: Sources) -> str:
         there = next(iter(partial.values())).path
         return f"{there} is there, but no file of the {missing.replace('-', ' ')}"
     names = sorted(os.listdir(folder))
-    listed = ", ".join(names[:MAX_LISTED])
+    listed = ", ".join(_described(folder / name) for name in names[:MAX_LISTED])
     if len(names) > MAX_LISTED:
         listed += f" and {len(names) - MAX_LISTED} more"
     return f"it has {listed}" if names else "it is empty"
+
+
+def _described(path: Path) -> str:
+    """A file's name, and the arrays of a .npz file."""
+    is_npz = path.suffix == ".npz" and os.path.isfile(path)
+    arrays = array_names(path)[:MAX_ARRAYS] if is_npz else []
+    return f"{path.name} with {', '.join(arrays)}" if arrays else path.name

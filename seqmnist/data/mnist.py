@@ -13,7 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from seqmnist.data.class_names import numbered, read_class_names
-from seqmnist.data.files import Sources, find_class_names, find_sources
+from seqmnist.data.files import (
+    Sources,
+    find_class_names,
+    find_sources,
+    is_emnist,
+)
 from seqmnist.data.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.data.npz import read_npz
 from seqmnist.errors import UserError
@@ -40,6 +45,8 @@ DARK_ON_LIGHT = "dark-on-light"
 
 QMNIST_COLUMNS = 8  # the first column is the class
 MAX_LISTED = 5  # classes in a message
+FAINT = 64  # brightest pixel of images whose range is not 0 to 255
+EXPECTED = 20  # images of a class; chance leaves out all of them once in 10**8 sets
 
 
 class Split(NamedTuple):
@@ -115,6 +122,11 @@ def load_splits(
             belong together; or `validation_size` leaves no training examples.
     """
     folder = Path(data_dir)
+    if os.path.isfile(folder):
+        raise UserError(
+            f"{folder}: is a file; --data-dir takes the folder that it is in, "
+            f"{folder.parent}"
+        )
     if folder == DATA_DIR and not folder.exists():
         raise UserError(
             "seqmnist is installed without MNIST; give load_splits, or --data-dir, the "
@@ -144,7 +156,7 @@ def load_splits(
     names_file = class_names or find_class_names(sources)
     if with_names and names_file is not None:
         names = read_class_names(str(names_file), names)
-    if sources["train-images"].path.name.startswith("emnist-"):
+    if is_emnist(sources):
         remarks.append("EMNIST's images lie transposed and are turned upright")
         train, test = (
             split._replace(images=split.images.swapaxes(1, 2))
@@ -154,10 +166,20 @@ def load_splits(
     if polarity == DARK_ON_LIGHT:
         remarks.append("the images are dark on light, unlike MNIST's")
     digest = hashlib.sha256((train_digests + test_digests).encode())
-    images, labels = train
+    validation, train = (
+        Split(train.images[part], train.labels[part])
+        for part in (slice(validation_size), slice(validation_size, None))
+    )
+    remarks += _odd_classes(train.labels, validation.labels, test.labels, len(names))
+    brightest = train.images.max()
+    if brightest < FAINT:
+        remarks.append(
+            f"the brightest training pixel is {brightest}; expected up to 255: "
+            "multiply them (see docs/options.md)"
+        )
     return Splits(
-        train=Split(images[validation_size:], labels[validation_size:]),
-        validation=Split(images[:validation_size], labels[:validation_size]),
+        train=train,
+        validation=validation,
         test=test,
         digest=digest.hexdigest(),
         class_names=names,
@@ -186,13 +208,42 @@ def _classes(
             split._replace(labels=split.labels - np.uint8(first))
             for split in (train, test)
         )
-    missing = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
-    if missing.size:
-        listed = ", ".join(map(str, missing[:MAX_LISTED]))
-        more = f" and {missing.size - MAX_LISTED} more"
-        listed += more if missing.size > MAX_LISTED else ""
-        remarks.append(f"no training image is of class {listed}")
     return train, test, numbered(num_classes, first), remarks
+
+
+def _odd_classes(
+    train: np.ndarray, validation: np.ndarray, test: np.ndarray, num_classes: int
+) -> list[str]:
+    """What is odd in the labels of the three splits."""
+    counts = np.bincount(train, minlength=num_classes)
+    held_out = np.bincount(validation, minlength=num_classes)
+    no_training = counts == 0
+    # By chance, validation has its share of each class.
+    share = len(validation) / (len(train) + len(validation))
+    no_validation = (held_out == 0) & (counts * share >= EXPECTED)
+    remarks = [
+        f"no {name} image is of class {_listed(np.flatnonzero(is_missing))}"
+        for name, is_missing in (
+            ("training", no_training),
+            ("validation", no_validation),
+        )
+        if is_missing.any()
+    ]
+    if no_validation.any() or (no_training & (held_out > 0)).any():
+        remarks.append(
+            "validation is the first --validation-size training images: shuffle a file "
+            "that is sorted by class"
+        )
+    if (test == test[0]).all():
+        remarks.append(f"all test labels are {test[0]}")
+    return remarks
+
+
+def _listed(classes: np.ndarray) -> str:
+    """The first few of some classes, in words."""
+    listed = ", ".join(map(str, classes[:MAX_LISTED]))
+    more = len(classes) - MAX_LISTED
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _polarity(images: np.ndarray) -> str:

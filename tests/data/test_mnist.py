@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -95,7 +96,10 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
          "git lfs pull"),
         (IMAGES, rewrite(gzip.compress), "gzip within gzip"),
         (IMAGES, rewrite(lambda data: b""), "an empty file, not the IDX file"),
-        (IMAGES, rewrite(lambda data: b"\0\0\x08\x01" + data[4:]), "0x00000801, not"),
+        (IMAGES, rewrite(lambda data: b"\0\0\x08\x01" + data[4:]),
+         "IDX file of uint8 with 1 axis, not"),
+        (IMAGES, rewrite(lambda data: b"\0\0\x0d\x04" + data[4:]),
+         "float32 with 4 axes, not the IDX file that its name says; expected uint8"),
         (IMAGES, rewrite(lambda data: data[:9]), "truncated within the header"),
         (IMAGES, rewrite(lambda data: data[:-1]), "found 486079"),
         (IMAGES, rewrite(lambda data: data + b"x"), "trailing bytes"),
@@ -106,7 +110,8 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
         (IMAGES, rewrite(lambda d: d[:11] + b"\x0e" + d[12:15] + b"\x38" + d[16:]),
          "images of 14 x 56 pixels and test images of 28 x 28"),
         (IMAGES, lambda p: p.write_bytes(p.read_bytes()[:5000]), "broken gzip data"),
-        (IMAGES, lambda p: p.write_bytes(p.read_bytes()[:-8] + bytes(8)), "CRC"),
+        (IMAGES, lambda p: p.write_bytes(p.read_bytes()[:-8] + bytes(8)),
+         "incorrect data check"),
         (LABELS, rewrite(lambda data: data[:8]), "truncated"),
         (LABELS, rewrite(lambda data: data[:7] + b"\x81" + data[8:-1]),
          "130 test images but 129 test labels"),
@@ -122,6 +127,33 @@ def test_bad_data_gets_one_line_that_names_it(
     assert finding in message
     assert "\n" not in message
     assert str(folder) in message
+
+
+def test_what_follows_gzip_data_is_not_read(small_data, tmp_path):
+    def pad(path):
+        data = gzip.decompress(path.read_bytes())
+        halves = gzip.compress(data[:1000]) + gzip.compress(data[1000:])  # as of bgzip
+        path.write_bytes(halves)
+        with open(str(path), "r+b") as file:
+            file.truncate(1 << 40)  # a hole, which takes no room on the disk
+
+    folder = damaged(small_data, tmp_path, IMAGES, pad)
+    assert (
+        mnist.load_splits(folder, 20).digest == mnist.load_splits(small_data, 20).digest
+    )
+
+
+def test_a_file_of_holes_is_not_read(small_data, tmp_path):
+    def hollow(path):
+        count = 1 << 23
+        header = bytes([0, 0, 8, 3]) + np.array([count, 28, 28], ">u4").tobytes()
+        path.write_bytes(header)
+        with open(str(path), "r+b") as file:
+            file.truncate(len(header) + count * 784)
+
+    folder = damaged(small_data, tmp_path, IMAGES, hollow)
+    with pytest.raises(UserError, match="at most 4294967296 bytes are read"):
+        mnist.load_splits(folder, 20)
 
 
 def test_files_are_read_by_content_and_not_by_name(small_data, tmp_path):
@@ -168,6 +200,10 @@ def arrays_of(splits):
         "{part}-{what}-idx{axes}-ubyte.gz",
         "{part}-{what}.idx{axes}-ubyte/{part}-{what}.idx{axes}-ubyte",
         "kmnist-{part}-{what}-idx{axes}-ubyte.gz",
+        "MNIST_{part}_{what}.idx{axes}-ubyte",
+        "{part}_{what}_IDX{axes}_UBYTE.GZ",
+        "{part}/{part}-{what}-idx{axes}-ubyte",
+        "{what}/{part}-{what}-idx{axes}-ubyte",
     ],
 )
 @pytest.mark.parametrize("test", ["test", "t10k"])
@@ -189,9 +225,8 @@ def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
     arrays = arrays_of(splits)
     for name in ("keras", "kmnist"):
         (tmp_path / name).mkdir()
-    keys = ("x_train", "y_train", "x_test", "y_test")
     np.savez_compressed(
-        str(tmp_path / "keras" / "mnist.npz"), **dict(zip(keys, arrays))
+        str(tmp_path / "keras" / "mnist.npz"), **dict(zip(KERAS, arrays))
     )
     for name, array in zip(NAMES, arrays):
         part, what = name.split("-")
@@ -206,6 +241,101 @@ def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
     assert len(digests) == 1
 
 
+KERAS = ("x_train", "y_train", "x_test", "y_test")
+MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def test_arrays_of_numpy_in_other_types_are_the_same_data(splits, tmp_path):
+    images, labels, *test = arrays_of(splits)
+    digests = set()
+    for number, train in enumerate(
+        [
+            (images, labels),
+            (images.astype(np.float32), labels.astype(np.int64)),
+            (images[..., None], labels[:, None]),
+            (np.asfortranarray(images), labels.astype(">i4")[:, None]),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, keys in (("a", KERAS), ("b", MEDMNIST)):
+            path = folder / f"{name}.npz"
+            np.savez(str(path), val_images=images, **dict(zip(keys, [*train, *test])))
+            found = mnist.load_splits(folder, 10)
+            path.unlink()
+            check_small(found, splits)
+            digests.add(found.digest)
+    assert len(digests) == 1
+
+
+def write_npz(path, members, **options):
+    """Writes a .npz file of bytes by name."""
+    with zipfile.ZipFile(str(path), "w", **options) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def npy_header(shape, descr="|u1"):
+    """The first bytes of a .npy file; the shape is a text."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "member, finding",
+    [
+        (b"no array", "magic string"),
+        (npy_header("(12755102040, 28, 28)"), "announces more than there is"),
+        (npy_header("(-1, 28, 28)"), "announces more than there is"),
+        (npy_header("-" * 9000 + "1"), "broken .npz file ("),
+        (npy_header("(" + "9" * 5000 + ",)"), "broken .npz file ("),
+        (npy_header("(1, 28, 28)"), "announces more than there is"),
+        (npy_header("(1, 8, 8)") + bytes(65), "cannot reshape"),
+        (npy_header("(2,)", "|V1000000000"), "array x_train is |V1000000000; expected"),
+        (npy_header("(2, 28, 28"), "broken .npz file ("),
+    ],
+)
+def test_a_member_that_is_no_array_gets_one_short_line(member, finding, tmp_path):
+    path = tmp_path / "mnist.npz"
+    write_npz(path, {"x_train.npy": member})
+    with pytest.raises(UserError) as error:
+        mnist.read_images(path, "x_train")
+    assert finding in str(error.value)
+    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_what_numpy_writes_is_unpacked(method, tmp_path):
+    path = tmp_path / "mnist.npz"
+    write_npz(path, {"x_train.npy": npy_header("(1, 8, 8)") + bytes(64)})
+    assert mnist.read_images(path, "x_train")[0].shape == (1, 8, 8)
+    write_npz(path, {"x_train.npy": b"x"}, compression=method)
+    with pytest.raises(UserError, match=f"compression method {int(method)}"):
+        mnist.read_images(path, "x_train")
+
+
+def test_a_second_member_of_the_name_is_not_read(splits, tmp_path):
+    path = tmp_path / "mnist.npz"
+    np.savez(str(path), **dict(zip(KERAS, arrays_of(splits))))
+    with zipfile.ZipFile(str(path), "a") as archive:
+        archive.writestr("x_train", b"no array")
+    check_small(mnist.load_splits(tmp_path, 10), splits)
+
+
+def test_a_damaged_directory_of_a_npz_file_is_no_data_set(splits, tmp_path):
+    path = tmp_path / "mnist.npz"
+    np.savez(str(path), **dict(zip(KERAS, arrays_of(splits))))
+    good = path.read_bytes()
+    at = good.index(b"PK\1\2")
+    for offset, value in ((6, 200), (9, 8)):  # version 20.0; names in UTF-8
+        bad = bytearray(good)
+        bad[at + offset], bad[at + 46] = value, 0xFF
+        path.write_bytes(bytes(bad))
+        with pytest.raises(UserError, match="no data set: it has mnist.npz;"):
+            mnist.load_splits(tmp_path, 10)
+
+
 @pytest.mark.parametrize(
     "change, finding",
     [
@@ -214,14 +344,14 @@ def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
             "x_train is float64 of sh",
         ),
         (
-            lambda arrays: {"y_test": arrays["y_test"][:, None]},
-            "expected labels, uint8",
+            lambda arrays: {"y_test": arrays["y_test"].astype(int) + 256},
+            "labels, uint8 with 1 axis or QMNIST labels, int32 with 2 axes, or whole",
         ),
         (
             lambda arrays: {"x_test": arrays["x_test"][:, 21:]},
             "images of 7 x 28 pixels",
         ),
-        (lambda arrays: {"y_train": np.array([None] * 40)}, "broken .npz file"),
+        (lambda arrays: {"y_train": np.array([None] * 40)}, "y_train is object; exp"),
         (
             lambda arrays: {"x_train": np.zeros([99999, 28, 28], np.uint8)},
             "a bomb: array",
@@ -229,8 +359,7 @@ def test_files_of_numpy_are_read_and_known_as_the_same_data(splits, tmp_path):
     ],
 )
 def test_bad_files_of_numpy_get_one_line(change, finding, splits, tmp_path):
-    keys = ("x_train", "y_train", "x_test", "y_test")
-    arrays = dict(zip(keys, arrays_of(splits)))
+    arrays = dict(zip(KERAS, arrays_of(splits)))
     path = tmp_path / "mnist.npz"
     np.savez_compressed(str(path), **{**arrays, **change(arrays)})
     with pytest.raises(UserError) as error:
@@ -244,6 +373,9 @@ def test_what_is_there_in_place_of_a_data_set_is_said(small_data, tmp_path):
     for name in "abcdefg":
         (tmp_path / name).write_text("")
     with pytest.raises(UserError, match="it has a, b, c, d, e and 2 more"):
+        mnist.load_splits(tmp_path)
+    np.savez(str(tmp_path / "a.npz"), images=np.zeros(3), labels=np.zeros(3))
+    with pytest.raises(UserError, match="it has a, a.npz with images, labels, b, c"):
         mnist.load_splits(tmp_path)
     for name in ("one", "two"):
         shutil.copytree(str(small_data), str(tmp_path / name))
@@ -281,10 +413,21 @@ def test_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere: cannot be read as a folder \(No"):
         mnist.load_splits(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file: cannot be .* \(Not a directory\)"):
+    with pytest.raises(UserError, match=f"file: is a file; .* in, {tmp_path}"):
         mnist.load_splits(tmp_path / "file")
     with pytest.raises(UserError, match=r"cannot be read as a folder \(File name too"):
         mnist.load_splits(tmp_path / ("n" * 300))
+
+
+def test_links_among_folders_are_followed_once(small_data, tmp_path):
+    for number in range(150):
+        (tmp_path / f"link{number}").symlink_to(".")
+    with pytest.raises(UserError, match="no data set: it has link0"):
+        mnist.load_splits(tmp_path, 20)
+    (tmp_path / "link149").unlink()
+    (tmp_path / "link149").symlink_to(str(small_data))
+    found = mnist.load_splits(tmp_path, 20)
+    assert found.digest == mnist.load_splits(small_data, 20).digest
 
 
 @pytest.mark.parametrize("size", [620, 5000])

@@ -121,6 +121,38 @@ def test_what_is_odd_in_the_labels_is_said(splits, tmp_path):
     assert found.remark == "no training image is of class 0, 1, 2, 4, 5 and 5 more"
 
 
+def test_a_file_that_is_sorted_by_class_is_said(splits, tmp_path):
+    images = splits.train.images
+    labels = np.repeat(np.arange(3), [100, 100, 190]).astype(np.uint8)
+    write_set(tmp_path, images, labels)
+    shuffle = (
+        "; validation is the first --validation-size training images: shuffle a file "
+        "that is sorted by class; all test labels are 2"
+    )
+    for size, classes in (
+        (40, ""),  # too few for each class to be among them
+        (90, "no validation image is of class 1, 2"),
+        (150, "no training image is of class 0; no validation image is of class 2"),
+    ):
+        found = mnist.load_splits(tmp_path, size).remark
+        assert found == (classes + shuffle if classes else "all test labels are 2")
+    order = np.random.RandomState(0).permutation(len(labels))
+    write_set(tmp_path, images, labels[order])
+    assert mnist.load_splits(tmp_path, 100).remark == ""
+
+
+def test_pixels_of_another_range_are_said(splits, tmp_path):
+    for brightest, remark in (
+        (64, ""),
+        (16, "the brightest training pixel is 16; expected up to 255: multiply them"),
+    ):
+        labels = np.arange(NUM_TRAIN + NUM_TEST) % 3
+        images = np.minimum(splits.train.images, brightest).astype(np.uint8)
+        write_set(tmp_path, images, labels.astype(np.uint8))
+        found = mnist.load_splits(tmp_path, 40).remark
+        assert found.startswith(remark) and bool(found) == bool(remark)
+
+
 def test_csv_files_become_a_set_by_the_documented_lines(splits, tmp_path, monkeypatch):
     for part, (images, labels) in (("train", splits.train), ("test", splits.test)):
         rows = np.hstack([labels[:30, None], images[:30].reshape(30, -1)])
@@ -159,6 +191,14 @@ def test_a_file_that_does_not_name_the_classes_gets_one_line(
     assert finding.replace("\\\\", "\\") in str(error.value)
     path.write_text("\ufeffone\r\n\r\n two \r\nthree", "utf-8")
     assert read_class_names(str(path), ("0", "1", "2")) == ("one", "two", "three")
+
+
+def test_the_class_map_of_kmnist_names_its_characters(tmp_path):
+    path = tmp_path / "kmnist_classmap.csv"
+    path.write_text("index,codepoint,char\n0,U+304A,お\n1,U+304D,き\n", "utf-8")
+    assert read_class_names(str(path), ("0", "1")) == ("お", "き")
+    with pytest.raises(UserError, match="a mapping of the labels 0, 1; expected 1 to"):
+        read_class_names(str(path), ("1", "2"))
 
 
 @pytest.mark.parametrize(
