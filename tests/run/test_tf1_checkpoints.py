@@ -324,6 +324,153 @@ def test_two_candidates_are_told(tmp_path, message, weights):
     assert "found a/rnn/basic_rnn_cell/kernel and b/rnn/basic_rnn_cell/kernel" in found
 
 
+@pytest.mark.parametrize("slot", ["RMSProp", "RMSProp_1", "Momentum", "Adagrad"])
+@pytest.mark.parametrize("scope", ["", "train/"])
+def test_the_slots_of_other_optimizers_are_no_weights(
+    slot, scope, tmp_path, parse, weights, capsys
+):
+    order = ["out_w", "out_b"]
+    saved = dict(zip([*list(weights)[:2], *order], weights.values()))
+    slots = {f"{scope}{name}/{slot}": value + 1 for name, value in saved.items()}
+    found = load_rnn(save(tmp_path, {**saved, **slots}), parse)
+    for key, value in weights.items():
+        np.testing.assert_array_equal(found[key], value)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Variable_1", "Variable"),  # the bias is made first
+        ("Variable_1", "Variable_3"),  # after another, of another shape
+    ],
+)
+def test_unnamed_variables_are_told_apart_by_their_shapes(
+    names, tmp_path, parse, weights
+):
+    saved = dict(zip([*list(weights)[:2], *names], weights.values()))
+    saved.setdefault("Variable", np.zeros([1, 2], np.float32))
+    found = load_rnn(save(tmp_path, saved), parse)
+    for key, value in weights.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_the_shape_of_an_unnamed_readout_is_told(tmp_path, message, weights):
+    names = [*list(weights)[:2], "Variable", "Variable_1"]
+    saved = dict(zip(names, weights.values()))
+    saved["Variable"] = np.zeros([3, 12], np.float32)
+    assert "Variable has shape [3, 12], exp" in message(save(tmp_path, saved))
+
+
+@pytest.mark.parametrize(
+    "value, dtype",
+    [
+        (np.full([3, 10], b"x"), "string"),
+        (np.zeros([3, 10], np.int32), "int32"),
+        (np.zeros([3, 10], np.complex64), "complex64"),
+        (np.zeros([3, 10], bool), "bool"),
+    ],
+)
+def test_only_floating_point_numbers_are_weights(
+    value, dtype, tmp_path, message, weights
+):
+    weights["dense/kernel"] = value
+    found = message(save(tmp_path, weights))
+    assert f"dense/kernel holds {dtype}; expected floating-point numbers" in found
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_weights_of_another_precision_are_read(dtype, tmp_path, parse, weights):
+    halves = {name: np.round(value * 8) / 8 for name, value in weights.items()}
+    saved = {name: value.astype(dtype) for name, value in halves.items()}
+    found = load_rnn(save(tmp_path, saved), parse)
+    for key, value in halves.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_nothing_is_read_before_all_shapes_fit(tmp_path, message, weights, monkeypatch):
+    del weights["dense/bias"]
+    path = save(tmp_path, weights)
+    monkeypatch.setattr(tf1_checkpoints, "_read", None)
+    assert "looking for dense/bias, found nothing" in message(path)
+
+
+def test_an_lstm_without_forget_bias_needs_the_option(tmp_path, parse):
+    script = reference.NETWORKS["lstm50_rows"].script
+    generator = np.random.RandomState(0)
+    cell = "cudnn_lstm/rnn/cudnn_compatible_lstm_cell"
+    shapes = {f"{cell}/kernel": [31, 12], f"{cell}/bias": [12]}
+    shapes.update({"dense/kernel": [3, 10], "dense/bias": [10]})
+    saved = {n: generator.randn(*s).astype(np.float32) for n, s in shapes.items()}
+    path = save(tmp_path, saved)
+
+    def load(*argv):
+        config = parse(script, ["--units", "3", *argv])
+        classifier = classifier_of(script, config)
+        with classifier.graph.as_default(), tf.Session() as session:
+            tf1_checkpoints.load_weights(path, classifier, config.cell_name, session)
+            (kernel,) = (
+                v for v in tf.trainable_variables() if v.op.name == "dense/kernel"
+            )
+            return session.run(kernel)
+
+    with pytest.raises(UserError, match="found --forget-bias 1; give --forget-bias 0"):
+        load("--forget-bias", "1")
+    np.testing.assert_array_equal(load("--forget-bias", "0"), saved["dense/kernel"])
+
+
+def test_a_saved_model_is_read_and_a_graph_is_none(tmp_path, parse, message, weights):
+    folder = tmp_path / "model" / "variables"
+    folder.mkdir(parents=True)
+    path = save(folder, weights)
+    for file in folder.glob("model.ckpt*"):
+        file.rename(folder / file.name.replace("model.ckpt", "variables"))
+    (folder / "checkpoint").unlink()
+    assert path.endswith("model.ckpt")
+    tf1_checkpoints.check_path(str(folder.parent))
+    found = load_rnn(folder.parent, parse)
+    np.testing.assert_array_equal(found["dense/bias"], weights["dense/bias"])
+    (tmp_path / "frozen.pb").write_bytes(b"\n")
+    assert "a graph has no variables" in message(tmp_path / "frozen.pb")
+
+
+def test_the_latest_of_a_prefix_is_named(tmp_path, message, weights):
+    for step in (9, 10):
+        path = save(tmp_path, weights, step)
+    assert f"PREFIX.index, like {path}" in message(tmp_path / "model.ckpt")
+
+
+def test_a_file_checkpoint_names_no_file_of_another_folder(tmp_path, message, weights):
+    (tmp_path / "other").mkdir()
+    path = save(tmp_path, weights)
+    (tmp_path / "other" / "checkpoint").write_text(f'model_checkpoint_path: "{path}"')
+    found = message(tmp_path / "other")
+    assert "names model.ckpt, which does not exist in this folder" in found
+
+
+@pytest.mark.parametrize("text", ["#" * 70_000, "\x1b[2J"])
+def test_a_file_checkpoint_that_is_too_long_or_no_text_is_not_parsed(
+    text, tmp_path, message, weights, capfd
+):
+    save(tmp_path, weights)
+    with open(str(tmp_path / "checkpoint"), "a") as file:
+        file.write(text)
+    assert "no readable file `checkpoint`" in message(tmp_path)
+    assert "\x1b" not in capfd.readouterr().err
+
+
+def test_names_and_options_are_printed_in_one_line(tmp_path, parse, weights, capsys):
+    names = {"view": "a\x1b[2J\nb"}
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text(json.dumps(names))
+    load_rnn(save(folder, weights), parse)
+    assert r"view is a\x1b[2J\nb there" in capsys.readouterr().err
+    saved = {name: tf1_checkpoints.Saved(name, (), tf.float32) for name in ("a\n", "b")}
+    tf1_checkpoints._account_for(saved, ["b"], "n", "path")
+    assert capsys.readouterr().err == "--init-checkpoint: not read: a\\n\n"
+
+
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
 def test_a_truncated_file_is_told(suffix, tmp_path, message, weights):
     path = save(tmp_path, weights)
