@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,8 @@ from typing import Callable, Iterator
 
 from seqmnist.errors import UserError
 from seqmnist.paths import PROJECT_DIR
+
+MAX_BYTES = 10_000_000  # a larger file is no script
 
 INTERFACE = ("DEFAULTS", "PRESETS", "network", "loss", "optimizer")
 
@@ -28,22 +31,30 @@ def find_script(name: str) -> str:
         name: the name or path on the command line.
 
     Returns:
-        The path if it exists, else the path of the script in the project.
+        The path if it exists, else, for a name without a folder, the path of the script
+        in the project.
 
     Raises:
         UserError: there is no such file, or it is no training script.
     """
     path = Path(name)
-    if not path.exists() and (PROJECT_DIR / path.name).exists():
-        path = PROJECT_DIR / path.name
-    if path.suffix != ".py" or not path.is_file():
+    in_project = PROJECT_DIR / path.name
+    if name == path.name and not os.path.exists(path) and os.path.exists(in_project):
+        path = in_project
+    if path.suffix != ".py" or not os.path.isfile(path):
         known = ", ".join(p.name for p in sorted(PROJECT_DIR.glob("train_*.py")))
-        what = "no such" if not path.exists() else "no training"
+        what = "no such" if not os.path.exists(path) else "no training"
         raise UserError(f"{name}: {what} script; expected {known}, or your own")
     try:
-        found = set(_top_level_names(ast.parse(path.read_bytes())))
+        with open(path, "rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        found = set(_top_level_names(ast.parse(text)))
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: cannot be read as Python ({error})")
+    except (MemoryError, RecursionError):  # both of Python's parser
+        raise UserError(f"{name}: cannot be read as Python (it is nested too deeply)")
     missing = [word for word in INTERFACE if word not in found]
     if missing:
         raise UserError(
@@ -73,7 +84,7 @@ def load_script(path: str) -> ModuleType:
         path: a path from `find_script`.
 
     Raises:
-        UserError: the script fails while it is imported.
+        UserError: the script fails, or ends the process, while it is imported.
     """
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
@@ -85,7 +96,7 @@ def load_script(path: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"{path}: cannot be imported ({type(error).__name__}: {error})")
     return module

@@ -83,6 +83,9 @@ def test_a_changed_script_is_said_when_it_resumes(own_script, small, capsys, tmp
         ("DEFAULTS = PRESETS = {}\ndef network(): 1 / 0\n", "as it has no loss, optim"),
         ("def f(:\n", "cannot be read as Python"),
         ("\0", "cannot be read as Python"),
+        ("x = " + "-" * 100_000 + "1\n", "cannot be read as Python"),
+        ("x = a" + ".a" * 200_000 + "\n", "cannot be read as Python .it is nested too"),
+        ("#" * 10_000_001, "cannot be read as Python .more than 10000000 bytes"),
         ("raise SystemExit\n", "no DEFAULTS, PRESETS, network, loss, optimizer"),
     ],
 )
@@ -93,6 +96,15 @@ def test_what_is_no_training_script_is_not_run(text, finding, tmp_path):
         find_script(str(path))
     with pytest.raises(UserError, match="no such script; expected train_gru_pixel"):
         find_script(str(tmp_path / "none.py"))
+
+
+def test_a_script_of_the_project_is_found_by_its_bare_name_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = str(PROJECT_DIR / "train_lstm.py")
+    assert find_script("train_lstm.py") == find_script(expected) == expected
+    for name in ("mine/train_lstm.py", "./train_lstm.py", "../train_lstm.py"):
+        with pytest.raises(UserError, match=f"{name}: no such script; expected"):
+            find_script(name)
 
 
 def test_names_may_be_assigned_imported_or_annotated(tmp_path):
@@ -135,6 +147,9 @@ def test_a_script_may_have_dataclasses_and_one_that_fails_is_a_line(own_script):
     added = "from __future__ import annotations\n" + added + "import sys\n"
     own_script.write_text(text.replace("import sys\n", added, 1))
     assert load_script(str(own_script)).A(3).a == 3
+    own_script.write_text(text + "raise SystemExit(0)\n")
+    with pytest.raises(UserError, match="cannot be imported .SystemExit: 0"):
+        load_script(str(own_script))
     own_script.write_text("import no_such_module\n" + text)
     with pytest.raises(UserError, match="cannot be imported .ModuleNotFoundError: No"):
         load_script(str(own_script))

@@ -170,6 +170,7 @@ def parse(
     defaults: Mapping[str, Any],
     presets: Mapping[str, Mapping[str, Any]],
     source: str = "",
+    parser: OneLineParser | None = None,
 ) -> argparse.Namespace:
     """Parses a script's command line.
 
@@ -181,6 +182,7 @@ def parse(
         presets: the presets' names and values; the first is the default.
         source: the beginning of an error's line, if the arguments are not from the
             command line.
+        parser: the script's parser, of `make_parser`, if there is one already.
 
     Returns:
         The configuration: `script`, `command`, `preset`, `label` and every option by
@@ -202,7 +204,8 @@ def parse(
     argv = sys.argv[1:] if argv is None else argv
     # In a notebook, all may be in one text, and numbers be numbers.
     argv = shlex.split(argv) if isinstance(argv, str) else list(map(str, argv))
-    parser = make_parser(script, description or "", defaults, presets)
+    if parser is None:
+        parser = make_parser(script, description or "", defaults, presets)
     parser.source = source
     given = vars(parser.parse_args(argv))
     command = " ".join(shlex.quote(word) for word in [f"{script}.py", *argv])

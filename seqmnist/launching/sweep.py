@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import zlib
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, Sequence
 
-from seqmnist.cli.parser import parse
+from seqmnist.cli.parser import OneLineParser, make_parser, parse
 from seqmnist.cores import cores_of
 from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.launching.processes import (
@@ -26,6 +28,7 @@ from seqmnist.scripts import find_script, load_script
 FAILURE_FILE = "failure.txt"
 
 MAX_NAME = 100  # letters of a job's name
+MAX_TEXT = 10_000_000  # characters of a sweep's file
 
 COMMENT = re.compile(r"(^|\s)#.*")
 
@@ -40,6 +43,20 @@ class Job(NamedTuple):
 
     name: str
     command: list[str]
+
+
+class Script(NamedTuple):
+    """A script of a sweep, loaded once for all of its lines.
+
+    Attributes:
+        path: its file.
+        module: its module.
+        parser: its parser.
+    """
+
+    path: str
+    module: ModuleType
+    parser: OneLineParser
 
 
 def read_sweep(path: Path) -> list[Job]:
@@ -60,13 +77,20 @@ def read_sweep(path: Path) -> list[Job]:
             option or a value that is not allowed.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("it is no file")
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(MAX_TEXT + 1)
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"more than {MAX_TEXT} characters")
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"--sweep {path}: cannot be read ({reason}); expected a file with a line "
             "like 'train_rnn.py --seed 1' for each run"
         )
+    lines = text.splitlines()
+    scripts: dict[str, Script] = {}
     jobs: dict[str, Job] = {}
     for number, line in enumerate(lines, 1):
         where = f"{path}, line {number}"
@@ -78,15 +102,16 @@ def read_sweep(path: Path) -> list[Job]:
             words.pop(0)
         if not words:
             continue
-        try:
-            script = find_script(words[0])
-        except UserError as error:
-            raise UserError(f"{where}: {error}")
+        if "\0" in line:
+            raise UserError(f"{where}: has a NUL, which no argument can; leave it out")
+        if words[0] not in scripts:
+            scripts[words[0]] = _load(words[0], where)
+        script = scripts[words[0]]
         _check(script, words[1:], where)
         name = _name(words)
         if name in jobs:
             raise UserError(f"{where}: is there twice; leave out one of them")
-        jobs[name] = Job(name, [script, *words[1:]])
+        jobs[name] = Job(name, [script.path, *words[1:]])
     if not jobs:
         raise UserError(f"--sweep {path}: names no runs; expected one per line")
     return list(jobs.values())
@@ -169,14 +194,32 @@ def _start(number: int, job: Job, log_dir: Path, cores: Sequence[int]) -> Child:
     return Child(command, f"[{number}] ", cores)
 
 
-def _check(script: str, arguments: list[str], where: str) -> None:
+def _load(name: str, where: str) -> Script:
+    """The script of a line."""
+    try:
+        path = find_script(name)
+        module = load_script(path)
+    except UserError as error:
+        raise UserError(f"{where}: {error}")
+    parser = make_parser(Path(path).stem, "", module.DEFAULTS, module.PRESETS)
+    return Script(path, module, parser)
+
+
+def _check(script: Script, arguments: list[str], where: str) -> None:
     """Checks a line's arguments before the sweep starts."""
     for word in arguments:
         flag = word.split("=")[0]
         if flag in ("--log-dir", "--resume", "--help", "-h"):
             raise UserError(f"{where}: {flag} is not for a sweep's run; leave it out")
-    name, module = Path(script).stem, load_script(script)
-    parse(arguments, name, "", module.DEFAULTS, module.PRESETS, source=f"{where}: ")
+    parse(
+        arguments,
+        Path(script.path).stem,
+        "",
+        script.module.DEFAULTS,
+        script.module.PRESETS,
+        source=f"{where}: ",
+        parser=script.parser,
+    )
 
 
 def _name(words: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from scripts import (
 )
 from torture import differences, fingerprint
 
+from seqmnist.errors import UserError
 from seqmnist.launching import group, processes
 from seqmnist.launching.sweep import read_sweep
 from seqmnist.record.log import Result
@@ -222,6 +223,9 @@ def test_a_sweep_notes_what_diverged_and_fails_with_its_status(
         ("train_rnn.py --log-dir x", "--log-dir is not for a sweep's run"),
         ("train_rnn.py --resume x", "--resume is not for a sweep's run"),
         ("train_rnn.py --seed 3", "is there twice"),
+        ("train_rnn.py --init-checkpoint 'a\0b'", "has a NUL, which no argument can"),
+        ("train\0rnn.py", "has a NUL"),
+        ("none/train_rnn.py", "none/train_rnn.py: no such script"),
     ],
 )
 def test_a_bad_line_is_refused_before_anything_runs(line, problem, capsys, tmp_path):
@@ -250,7 +254,8 @@ def launch_main(argv):
         (["--sweep", "none.txt"], "cannot be read (No such file"),
         (["--sweep", "none.txt", "train_rnn.py"], "found train_rnn.py in addition"),
         (["--sweep", "none.txt", "--restarts", "1"], "found --restarts in addition"),
-        (["--sweep", os.devnull], "names no runs"),
+        (["--sweep", os.devnull], "cannot be read (it is no file)"),
+        (["--sweep", "/dev/zero"], "cannot be read (it is no file)"),
     ],
 )
 def test_a_bad_command_line_is_one_line(argv, problem, capsys):
@@ -258,6 +263,29 @@ def test_a_bad_command_line_is_one_line(argv, problem, capsys):
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1
     assert problem in err
+
+
+def test_a_file_that_is_no_sweep_is_one_line(tmp_path):
+    for text, problem in (
+        ("\n# none\n", "names no runs"),
+        ("#" * 10_000_001, "cannot be read .more than 10000000 characters"),
+    ):
+        with pytest.raises(UserError, match=problem):
+            read_sweep(write_sweep(tmp_path, text))
+    os.mkfifo(str(tmp_path / "fifo"))
+    with pytest.raises(UserError, match="it is no file"):
+        read_sweep(tmp_path / "fifo")
+
+
+def test_a_script_is_loaded_once_for_all_lines(tmp_path):
+    script = tmp_path / "counted.py"
+    text = (PROJECT_DIR / "train_rnn.py").read_text()
+    log = tmp_path / "loaded"
+    counting = f"with open({str(log)!r}, 'a') as file:\n    file.write('x')\n"
+    script.write_text(f"{text}\n{counting}")
+    lines = [f"'{script}' --seed {seed}" for seed in range(3)]
+    assert len(read_sweep(write_sweep(tmp_path, *lines))) == 3
+    assert log.read_text() == "x"
 
 
 def test_jobs_are_named_after_their_commands(tmp_path):
