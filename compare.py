@@ -26,6 +26,7 @@ from seqmnist.comparing.overlay import check_plot, save_overlay
 from seqmnist.comparing.rows import group_rows, single_row
 from seqmnist.comparing.runs import find_runs
 from seqmnist.comparing.table import (
+    escaped,
     format_csv,
     format_json,
     format_markdown,
@@ -148,7 +149,9 @@ def show(rows, comparison, output_format):
         text = f"not shown: {repeats} that did the same as a later run, seed included"
         lines += ["", f"{text}; --each shows them"]
     if comparison:
-        lines += ["", *comparison["lines"]]
+        is_markdown = output_format == "markdown"
+        found = comparison["lines"]
+        lines += ["", *(map(escaped, found) if is_markdown else found)]
     text = "\n".join(lines)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 
+# McNemar's test of so many images takes a twentieth of a second in whole numbers; the
+# time grows with the square.
+MAX_WHOLE = 20_000
 Z_95 = 1.959963984540054  # the normal distribution has 95 % between -Z_95 and Z_95
 
 
@@ -15,7 +18,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """McNemar's exact test, two-sided.
 
     The null hypothesis: an image that only one of the two has right is the first's or
-    the second's with probability 1/2. The computation is in whole numbers.
+    the second's with probability 1/2. The computation is in whole numbers; for more
+    than `MAX_WHOLE` images in logarithms, with a relative error below 1e-7.
 
     Args:
         only_first: images that the first has right and the second wrong.
@@ -30,11 +34,26 @@ def mcnemar(only_first: int, only_second: int) -> float:
         binomial distribution in place of chi-square.
     """
     number, fewer = only_first + only_second, min(only_first, only_second)
+    if number > MAX_WHOLE:
+        return min(1.0, 2 * _lower_tail(number, fewer))
     ways = total = 1  # binomial coefficient for 0, and the sum up to it
     for i in range(fewer):
         ways = ways * (number - i) // (i + 1)
         total += ways
     return min(1.0, 2 * total / 2**number)
+
+
+def _lower_tail(number: int, most: int) -> float:
+    """The probability of at most so many heads of a number of coins."""
+    logarithm = math.lgamma(number + 1) - number * math.log(2)
+    logarithm -= math.lgamma(most + 1) + math.lgamma(number - most + 1)
+    total = share = 1.0  # of the probability of `most` heads
+    for heads in range(most, 0, -1):
+        share *= heads / (number - heads + 1)
+        total += share
+        if share < 1e-17 * total:
+            break
+    return math.exp(logarithm) * total
 
 
 def wilson(correct: int, count: int, z: float = Z_95) -> tuple[float, float]:

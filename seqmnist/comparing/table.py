@@ -19,6 +19,7 @@ from seqmnist.comparing.rows import (
 )
 from seqmnist.errors import one_line
 
+FORMULA = tuple("=+-@\t\r")  # what a spreadsheet computes begins with one of these
 MAX_TEXT = 60  # characters of a column, more than any name of the suite has
 
 
@@ -184,13 +185,20 @@ def format_markdown(rows: Sequence[Row]) -> list[str]:
     lines = [
         [column.heading for column in columns],
         ["---:" if column.is_number else "---" for column in columns],
-        *([_escaped(column.form(row)) for column in columns] for row in rows),
+        *([escaped(column.form(row)) for column in columns] for row in rows),
     ]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def _escaped(text: str) -> str:
-    """Escapes a text for Markdown."""
+def escaped(text: str) -> str:
+    """Escapes a text for Markdown.
+
+    Args:
+        text: the text of a cell or a line.
+
+    Returns:
+        The text, which Markdown shows as it is.
+    """
     for character in "\\|`*_<[":
         # Underscores within a word have no meaning in Markdown.
         if character != "_" or text.startswith("_"):
@@ -207,24 +215,29 @@ def format_csv(rows: Sequence[Row]) -> str:
     Returns:
         A header and a line per row. `..._std` are a group's standard deviations,
         `option_...` the entries of config.json. A value is empty if it is unknown or
-        differs between the runs of a group.
+        differs between the runs of a group. A text is one line, and begins with an
+        apostrophe if a spreadsheet would take it for a formula.
     """
     names = sorted({name for row in rows for name in row.options})
     header = [*FIELDS, *(f"{name}_std" for name in MEASURED), "seeds"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*header, *(f"option_{name}" for name in names)])
+    writer.writerow([*header, *(_cell(f"option_{name}") for name in names)])
     for row in rows:
-        options = [row.options.get(name) for name in names]
-        writer.writerow(
-            [
-                *(row.values[name] for name in FIELDS),
-                *(row.spread.get(name) for name in MEASURED),
-                seeds(row),
-                *(" ".join(map(str, o)) if isinstance(o, list) else o for o in options),
-            ]
-        )
+        values = [row.values[name] for name in FIELDS]
+        values += [row.spread.get(name) for name in MEASURED]
+        values += [seeds(row), *(row.options.get(name) for name in names)]
+        writer.writerow(map(_cell, values))
     return file.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A value for CSV: a number, or one line of text that is no formula."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    is_formula = text.startswith(FORMULA) and len(text) > 1
+    return f"'{one_line(text)}" if is_formula else one_line(text)
 
 
 def format_json(rows: Sequence[Row], comparison: Finding | None) -> str:

@@ -274,11 +274,42 @@ def test_csv_has_every_field_and_option(tmp_path, capsys):
     make_run(tmp_path, 1, None, forget_bias=1.5)
     lines, _ = lines_of(tmp_path, capsys, "--format", "csv")
     first, second = csv.DictReader(io.StringIO("\n".join(lines)))
-    assert first["run"] == "a,b\n" and first["test_accuracy"] == "0.95"
+    assert first["run"] == "a,b\\n" and first["test_accuracy"] == "0.95"
     assert first["test_loss"] == "0.21" and first["test_accuracy_std"] == ""
     assert first["option_evaluate_splits"] == "validation"
     assert (first["option_forget_bias"], second["option_forget_bias"]) == ("", "1.5")
     assert second["status"] == "stopped" and second["test_count"] == ""
+
+
+@pytest.mark.parametrize(
+    "text, cell",
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-x", "'-x"),
+        ("@a", "'@a"),
+        ("\ta", "'\\ta"),
+        ("\r=a", "'\\r=a"),
+        ("a=1", "a=1"),
+        ("-", "-"),
+        ("a\nb", "a\\nb"),
+    ],
+)
+def test_a_text_in_csv_is_no_formula(text, cell, tmp_path, capsys):
+    make_run(tmp_path, 0, 190, preset=text, learning_rate=-1.5, extra=[text, 2])
+    lines, _ = lines_of(tmp_path, capsys, "--format", "csv")
+    (row,) = csv.DictReader(lines)
+    assert row["preset"] == row["option_preset"] == cell
+    assert row["option_learning_rate"] == "-1.5" and row["seeds"] == "0"
+    assert row["option_extra"] == (f"{cell} 2" if text != "-" else "'- 2")
+
+
+def test_names_below_a_markdown_table_are_escaped(tmp_path, capsys):
+    make_run(tmp_path, 0, 190, name="a|b*c")
+    make_run(tmp_path, 1, 180, name="d", units=7)
+    lines, _ = lines_of(tmp_path, capsys, "--format", "markdown")
+    assert r" a\|b\*c; next: " in lines[-2]
+    assert " a|b*c; next: " in lines_of(tmp_path, capsys)[0][-2]
 
 
 def test_markdown_is_a_table(tmp_path, capsys):

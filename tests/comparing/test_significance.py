@@ -1,11 +1,13 @@
 """Tests of chance against published values and sums over all outcomes."""
 
+import math
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqmnist.comparing import significance
 from seqmnist.comparing.significance import mcnemar, newcombe, wilson
 
 
@@ -49,6 +51,30 @@ def test_mcnemar_stands_ten_thousand_images():
     assert mcnemar(10_000, 0) == 0.0  # 2 ** -9999 is below what a float holds
     assert mcnemar(1000, 0) == 2.0**-999
     assert mcnemar(5000, 5000) == 1.0
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+@settings(derandomize=True, database=None, deadline=None)
+def test_mcnemar_in_logarithms_is_the_sum_in_whole_numbers(b, c):
+    tail = significance._lower_tail(b + c, min(b, c))
+    assert min(1.0, 2 * tail) == pytest.approx(mcnemar(b, c), rel=1e-11)
+
+
+@pytest.mark.parametrize("difference", [0, 1, 50, 400, 3000])
+def test_mcnemar_of_many_images_agrees_where_the_methods_meet(difference, monkeypatch):
+    number = significance.MAX_WHOLE
+    fewer = (number - difference) // 2
+    whole = mcnemar(fewer, number - fewer)
+    monkeypatch.setattr(significance, "MAX_WHOLE", 0)
+    assert mcnemar(fewer, number - fewer) == pytest.approx(whole, rel=1e-9)
+
+
+def test_mcnemar_stands_millions_of_images():
+    # The normal distribution with continuity correction: z = 1999 / sqrt(2 million).
+    expected = math.erfc(1999 / math.sqrt(2e6) / math.sqrt(2))
+    assert mcnemar(1_001_000, 999_000) == pytest.approx(expected, rel=1e-4)
+    assert mcnemar(2_000_000, 2_000_000) == 1.0
+    assert mcnemar(3_000_000, 1_000_000) == 0.0
 
 
 @pytest.mark.parametrize(
