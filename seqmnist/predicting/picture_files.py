@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 # passes the file to a program, Ghostscript.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA")
 
+MAX_BYTES = 100_000_000  # some decoders read a whole file before they check it
+MAX_PIXELS = 52_000_000  # phones have 50 million; more would use gigabytes of memory
+
+# Bytes 4 to 11 of pictures in the format of phones, which Pillow cannot read.
+HEIC = re.compile(rb"ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)")
+
 
 def read_grey(path: str) -> np.ndarray:
     """Reads a picture's grey levels, upright; of a file with several, the first.
@@ -30,24 +37,36 @@ def read_grey(path: str) -> np.ndarray:
         uint8 or float32 `[height, width]`, 0 (black) to 255 (white).
 
     Raises:
-        UserError: the file cannot be read; the message does not name the file.
+        UserError: the file cannot be read, or is too large; the message does not name
+            the file.
     """
     from PIL import Image, ImageOps
 
+    if os.path.isdir(path):
+        raise UserError("is a folder; expected files of pictures, such as FOLDER/*.png")
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError("is no file; expected a picture")
+    if os.path.isfile(path) and os.path.getsize(path) > MAX_BYTES:
+        raise UserError(f"has more than {MAX_BYTES:,} bytes; scale the picture down")
     with warnings.catch_warnings():
         # Pillow warns about odd files, but reads them.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
+            with open(path, "rb") as file:
+                if HEIC.match(file.read(12)[4:]):
+                    raise UserError(
+                        "is a HEIC picture, which cannot be read; export it as JPEG or "
+                        "PNG"
+                    )
             with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
                 return _as_grey(ImageOps.exif_transpose(image))
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            limit = Image.MAX_IMAGE_PIXELS
             raise UserError(
-                f"has more than {limit:,} pixels; scale it down, a few hundred pixels "
-                "in height and width are plenty"
+                f"has more than {MAX_PIXELS:,} pixels; scale it down, a few hundred "
+                "pixels in height and width are plenty"
             )
         except Image.UnidentifiedImageError:
             raise UserError(

@@ -1,5 +1,7 @@
 """pictures.py: any picture of a digit, as MNIST would have it."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -245,7 +247,12 @@ def write_bad_files(folder, seven):
     (folder / "drawing.eps").write_text(
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9"
     )
-    (folder / "bomb.pgm").write_bytes(b"P5 12000 12000 255\n")
+    (folder / "bomb.pgm").write_bytes(b"P5 7300 7300 255\n")
+    with open(str(folder / "holes.webp"), "wb") as file:
+        file.truncate(1 << 40)
+    (folder / "phone.jpg").write_bytes(b"\0\0\0\x24ftypheic" + bytes(90))
+    (folder / "folder.png").mkdir()
+    os.mkfifo(str(folder / "pipe.png"))
     (folder / "large_bomb.pgm").write_bytes(b"P5 60000 60000 255\n")
 
 
@@ -260,10 +267,13 @@ def write_bad_files(folder, seven):
         ("text.png", "is no picture that can be read; expected PNG, JPEG, .* or TGA"),
         ("empty.png", "is no picture"),
         ("drawing.eps", "is no picture"),
-        ("bomb.pgm", "has more than 89,478,485 pixels; scale it down"),
-        ("large_bomb.pgm", "has more than 89,478,485 pixels; scale it down"),
+        ("bomb.pgm", "has more than 52,000,000 pixels; scale it down"),
+        ("large_bomb.pgm", "has more than 52,000,000 pixels; scale it down"),
         ("missing.png", "cannot be read .No such file or directory.; expected"),
-        ("", "is no file; expected a picture"),
+        ("holes.webp", "has more than 100,000,000 bytes; scale the picture down"),
+        ("phone.jpg", "is a HEIC picture, .*; export it as JPEG or PNG"),
+        ("folder.png", "is a folder; expected files of pictures, such as FOLDER/"),
+        ("pipe.png", "is no file; expected a picture"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(name, message, seven, tmp_path):
