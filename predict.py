@@ -23,7 +23,7 @@ from seqmnist.classifier import Classifier
 from seqmnist.cli.parser import OneLineParser
 from seqmnist.cli.types import path, whole_number
 from seqmnist.data import mnist
-from seqmnist.errors import UserError, one_line, one_line_errors
+from seqmnist.errors import UserError, one_line, one_line_errors, tell
 from seqmnist.optimizer import averaged_weights
 from seqmnist.paths import shown
 from seqmnist.predicting import pictures
@@ -173,7 +173,7 @@ def read_pictures(files, polarity, form):
         try:
             picture = pictures.read_picture(file, polarity, form)
         except UserError as error:
-            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            tell(f"error: {error}")
             continue
         title = one_line(shown(file))
         examples.append(Example(title, picture.description, picture.pixels, None))
@@ -212,10 +212,9 @@ def read_test_images(indices, data_dir, config, record):
                 f"{shown(folder)} holds {num_test} test images"
             )
     if splits.digest != record.get("data_sha256"):
-        print(
+        tell(
             f"{shown(folder)} holds other data (SHA-256 {splits.digest}) than the run "
-            f"was trained on ({record.get('data_sha256')})",
-            file=sys.stderr,
+            f"was trained on ({record.get('data_sha256')})"
         )
     images, labels = splits.test
     return [
@@ -365,11 +364,9 @@ def main(argv=None):
     check_arguments(args)
     script, config, record = read_run(args.run_dir, args.script)
     find_checkpoint(args.run_dir, args.checkpoint)  # before TensorFlow is loaded
-    # A run from before the polarity was recorded was trained as MNIST is.
-    polarity = record.get("polarity", mnist.LIGHT_ON_DARK)
     height, width = config.image_shape
     is_mnist = record.get("data_sha256") == mnist.SHIPPED_DIGEST
-    form = pictures.Form(height, width, polarity, is_mnist)
+    form = pictures.Form(height, width, config.polarity, is_mnist)
     examples = read_pictures(args.images, args.polarity, form)
     status = 0 if len(examples) == len(args.images) else 2
     if args.test_index:

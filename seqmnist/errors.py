@@ -9,6 +9,9 @@ import re
 import sys
 from typing import Callable, Iterator, Mapping, Sequence
 
+MAX_LINE = 1000  # characters of a line that quotes values, which may be long
+END_OF_LINE = 300  # characters kept of a longer line's end, which says what to do
+
 
 class UserError(Exception):
     """An option, a file or a folder that the user gave cannot be used.
@@ -68,6 +71,19 @@ def one_line(text: str) -> str:
     )
 
 
+def brief(text: str) -> str:
+    """The text as `one_line`, without the middle if it is long."""
+    line = one_line(text)
+    if len(line) <= MAX_LINE:
+        return line
+    return f"{line[: MAX_LINE - END_OF_LINE]} ... {line[-END_OF_LINE:]}"
+
+
+def tell(text: str) -> None:
+    """Prints a text on stderr, `brief`: it may quote what a file says."""
+    print(brief(text), file=sys.stderr, flush=True)
+
+
 def differences(
     there: Mapping[str, object], here: Mapping[str, object], place: str = "here"
 ) -> list[str]:
@@ -119,7 +135,7 @@ def one_line_errors(run: Callable[[Sequence[str]], object]) -> Callable[..., int
             sys.stdout.flush()
             return status if isinstance(status, int) else 0
         except UserError as error:
-            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            tell(f"error: {error}")
             return error.status
         except Interrupted as interrupted:
             print(f"interrupted {one_line(str(interrupted))}", file=sys.stderr)
@@ -132,7 +148,7 @@ def one_line_errors(run: Callable[[Sequence[str]], object]) -> Callable[..., int
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 return 141
-            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            tell(f"error: {error}")
             return 2
 
     return main

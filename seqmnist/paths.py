@@ -1,10 +1,11 @@
-"""The project's folders, the user's home, checks and the printed form of a path."""
+"""The project's folders, the user's home, and what to know of a path before its use."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,44 @@ def check_folder(path: str | os.PathLike[str], advice: str) -> None:
         raise UserError(
             f"{path}: cannot be read as a folder ({error.strerror}); {advice}"
         )
+
+
+def file_size(path: str | os.PathLike[str]) -> int:
+    """The size of a file in bytes.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: this is a folder, pipe or device; to read it might never end.
+        OSError: there is no such file, or it cannot be looked at.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{os.path.basename(path)} is no file")
+    return found.st_size
+
+
+def read_small(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """Reads a file that ought to be small.
+
+    Args:
+        path: the file.
+        max_bytes: the most bytes that are read.
+
+    Returns:
+        The contents.
+
+    Raises:
+        ValueError: this is no file, or it is larger.
+        OSError: the file cannot be read.
+    """
+    file_size(path)
+    with open(path, "rb") as file:
+        content = file.read(max_bytes + 1)  # a file of /proc does not tell its size
+    if len(content) > max_bytes:
+        raise ValueError(f"{os.path.basename(path)} has more than {max_bytes} bytes")
+    return content
 
 
 def shown(path: str | os.PathLike[str]) -> str:

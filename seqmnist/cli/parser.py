@@ -26,7 +26,7 @@ from seqmnist.cli.options import (
 )
 from seqmnist.cli.resume import merged, recorded_options
 from seqmnist.cli.types import ALL, NEVER
-from seqmnist.errors import UserError, one_line
+from seqmnist.errors import UserError, brief
 
 
 class _PlainHelp(argparse.RawDescriptionHelpFormatter):
@@ -84,7 +84,7 @@ class OneLineParser(argparse.ArgumentParser):
                 message += f"; did you mean {near[0]}?"
         if message.endswith("expected one argument"):
             message += " (one that begins with - is given as --option=-1e-3)"
-        message = one_line(f"{self.source}{message}")
+        message = brief(f"{self.source}{message}")
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 

@@ -51,6 +51,11 @@ def recorded_options(
     words = [f"--preset={record.get('preset')}"]
     for name, value in found.items():
         if isinstance(value, list) and isinstance(values[name], list):
+            if any(str(item).startswith("-") for item in value):
+                raise UserError(
+                    f"--resume {folder}: {CONFIG_FILE} has {name} {value}; expected "
+                    f"what {flag(name)} takes; restore the file that was changed"
+                )
             words += [flag(name), *map(str, value)]
         elif name != "show" and (
             value is not None or DEFAULTS.get(name, "") is not None

@@ -158,8 +158,8 @@ def path(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"found {text!r}; expected a path in UTF-8 (check the locale)"
         )
-    if not text:
-        raise argparse.ArgumentTypeError("found ''; expected a path")
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a path")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise argparse.ArgumentTypeError(
             f"found {text!r}; expected a path of this machine's own, such as where the "

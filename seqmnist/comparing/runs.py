@@ -19,16 +19,19 @@ except ImportError:  # not on Windows
 
 from seqmnist.comparing.metrics_tail import MAX_WHOLE, Figures, finite, last_figures
 from seqmnist.errors import one_line
-from seqmnist.paths import shown
-from seqmnist.record.folder import CONFIG_FILE, LOCK_FILE, RESULT_FILE
+from seqmnist.paths import read_small, shown
+from seqmnist.record.folder import (
+    CONFIG_FILE,
+    LOCK_FILE,
+    MAX_TEXT_BYTES,
+    RESULT_FILE,
+)
 from seqmnist.record.log import SPLITS, Result
 
 # finished: the run has a result. running: a process trains in the folder now. stopped:
 # the run was interrupted or killed, and may be resumed. unknown: none of these is sure.
 STATUSES = ("finished", "running", "stopped", "unknown")
 FINISHED, RUNNING, STOPPED, UNKNOWN = STATUSES
-
-MAX_TEXT_BYTES = 2**17  # a hundred times the size of config.json
 
 
 class Run(NamedTuple):
@@ -102,7 +105,7 @@ def read_run(folder: Path) -> Run:
         OSError: config.json cannot be read.
     """
     record = json.loads(
-        _read_text(folder / CONFIG_FILE),
+        read_small(folder / CONFIG_FILE, MAX_TEXT_BYTES).decode(),
         parse_float=finite,
         parse_constant=lambda name: None,  # NaN and Infinity are not JSON
     )
@@ -170,26 +173,15 @@ def _lock_status(path: Path) -> str:
 
 def _read_result(path: Path, row: Figures | None) -> Figures:
     """The test row of result.txt, or the row of metrics.csv if both agree."""
-    result = Result.parse(_read_text(path))
+    result = Result.parse(read_small(path, MAX_TEXT_BYTES).decode())
     match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", result.test_correct)
     correct, total = map(int, match.groups()) if match else (1, 0)
-    if not (correct <= total and total and 0 <= result.steps < MAX_WHOLE):
+    if not (correct <= total and total and result.steps < MAX_WHOLE):
         raise ValueError("its numbers cannot be a result's")
     if row and (row.step, row.correct, row.total) == (result.steps, correct, total):
         return row
     loss, seconds = finite(result.test_loss), finite(result.seconds)
     return Figures(result.steps, 0.0, loss, correct, total, seconds)
-
-
-def _read_text(path: Path) -> str:
-    """Reads a small text file."""
-    if not path.is_file():
-        raise ValueError(f"{path.name} is no file")
-    with open(path, "rb") as file:
-        content = file.read(MAX_TEXT_BYTES + 1)
-    if len(content) > MAX_TEXT_BYTES:
-        raise ValueError(f"{path.name} has more than {MAX_TEXT_BYTES} bytes")
-    return content.decode()
 
 
 def _is_plain(value: object) -> bool:

@@ -22,6 +22,7 @@ import re
 from typing import Sequence
 
 from seqmnist.errors import UserError
+from seqmnist.paths import read_small
 
 MAX_LENGTH = 40  # characters of a name
 MAX_BYTES = 100_000  # a larger file has no class names
@@ -54,10 +55,11 @@ def read_class_names(path: str, numbers: Sequence[str]) -> tuple[str, ...]:
         UserError: the file cannot be read, or does not have one name per label.
     """
     try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_BYTES).decode("utf-8-sig")
+        text = read_small(path, MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: cannot be read (it is no text)")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}: cannot be read ({reason})")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines[:1] == [CLASS_MAP]:

@@ -15,6 +15,7 @@ from typing import IO, Callable, Mapping, Sequence, TextIO
 
 from seqmnist.cores import running_on
 from seqmnist.distributed.cluster import VARIABLE
+from seqmnist.errors import one_line
 from seqmnist.paths import PROJECT_DIR
 
 POLL_SECONDS = 0.05
@@ -167,4 +168,4 @@ def _copy(
 
 def say(text: str) -> None:
     """Prints a line of the launcher's own on stderr."""
-    print(f"launch: {text}", file=sys.stderr, flush=True)
+    print(one_line(f"launch: {text}"), file=sys.stderr, flush=True)

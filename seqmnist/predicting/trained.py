@@ -13,8 +13,14 @@ from typing import Any
 
 from seqmnist.cli.parser import parse
 from seqmnist.data.class_names import is_name, numbered
-from seqmnist.data.mnist import MAX_LABEL, MAX_SIDE, MIN_SIDE
-from seqmnist.errors import UserError
+from seqmnist.data.mnist import (
+    DARK_ON_LIGHT,
+    LIGHT_ON_DARK,
+    MAX_LABEL,
+    MAX_SIDE,
+    MIN_SIDE,
+)
+from seqmnist.errors import UserError, tell
 from seqmnist.record.folder import check_name, read_config
 from seqmnist.run.checkpoints import Checkpoint, Checkpoints
 from seqmnist.scripts import INTERFACE, find_script, load_script, script_digest
@@ -57,10 +63,9 @@ def read_run(
     digest = script_digest(script.network)
     if record.get("script_sha256", digest) != digest:
         file = os.path.basename(str(script.__file__))
-        print(
+        tell(
             f"{run_dir}: {file} is not the script that made the run, or has been "
-            "changed since; --script gives another one",
-            file=sys.stderr,
+            "changed since; --script gives another one"
         )
     config = parse(
         [f"--resume={run_dir}"],
@@ -79,7 +84,7 @@ def read_run(
 def _add_form(config: Namespace, record: dict[str, Any]) -> None:
     """Adds the form of the run's data; that of MNIST if an old run does not say."""
     shape, count = record.get("image_shape", [28, 28]), record.get("num_classes", 10)
-    names = record.get("classes")
+    names, polarity = record.get("classes"), record.get("polarity", LIGHT_ON_DARK)
     try:
         height, width = shape
         sizes = [(height, MIN_SIDE, MAX_SIDE), (width, MIN_SIDE, MAX_SIDE)]
@@ -91,14 +96,16 @@ def _add_form(config: Namespace, record: dict[str, Any]) -> None:
             names = numbered(count) if names is None else names
             is_form = len(names) == count and all(map(is_name, names))
             is_form = is_form and isinstance(names, (list, tuple))
+            is_form = is_form and polarity in (LIGHT_ON_DARK, DARK_ON_LIGHT)
     except (TypeError, ValueError):
         is_form = False
     if not is_form:
         raise UserError(
-            f"config.json: found image_shape {shape}, num_classes {count} and classes "
-            f"{names}; expected what a run writes"
+            f"config.json: found image_shape {shape}, num_classes {count}, polarity "
+            f"{polarity} and classes {names}; expected what a run writes"
         )
     config.image_shape, config.num_classes, config.classes = shape, count, names
+    config.polarity = polarity
 
 
 def _import_script(name: str) -> ModuleType | None:
@@ -138,7 +145,7 @@ def find_checkpoint(run_dir: str, wanted: str) -> Checkpoint:
             "give the folder of another run"
         )
     for problem in problems:
-        print(f"{problem}; an older one is used", file=sys.stderr)
+        tell(f"{problem}; an older one is used")
     if wanted == "latest":
         return latest
     best_step = latest.state.get("best_step")

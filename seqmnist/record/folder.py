@@ -22,7 +22,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -36,8 +35,8 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.cores import num_cores
-from seqmnist.errors import CannotWrite, UserError, writing
-from seqmnist.paths import shown
+from seqmnist.errors import CannotWrite, UserError, tell, writing
+from seqmnist.paths import read_small, shown
 
 CONFIG_FILE = "config.json"
 LOCK_FILE = "lock"
@@ -49,6 +48,10 @@ END_FILES = (
     *("confusion.png", "mistakes.png", "reading.png", "reading.csv", "curves.png"),
     *("predictions.csv", RESULT_FILE),
 )
+
+# A thousand times the size of config.json; it, and the text of a checkpoint, grow a
+# little with each resumption.
+MAX_TEXT_BYTES = 2**20
 
 # Seconds to wait for the lock: compare.py holds the lock for an instant to see whether
 # a run still trains; a training process holds the lock for much longer.
@@ -96,10 +99,9 @@ class RunFolder:
             if error.errno not in UNSUPPORTED:
                 os.close(self._lock)
                 raise CannotWrite(f"{shown(path)}: cannot be locked ({error.strerror})")
-            print(
+            tell(
                 f"{shown(path)}: this disk has no locks; do not train in this folder "
-                "with a second process",
-                file=sys.stderr,
+                "with a second process"
             )
         self.left_by = self._owner()
         since = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -253,9 +255,9 @@ def read_config(
     Raises:
         UserError: the path is not a run folder, or config.json cannot be read.
     """
-    file = Path(path) / CONFIG_FILE
     try:
-        record = json.loads(file.read_bytes().decode())
+        content = read_small(Path(path) / CONFIG_FILE, MAX_TEXT_BYTES)
+        record = json.loads(content.decode())
         kinds = {"environment": dict, "resumed": list}
         if not isinstance(record, dict) or not all(
             isinstance(record.get(name, kind()), kind) for name, kind in kinds.items()

@@ -22,6 +22,8 @@ from seqmnist.record.tally import Tally
 # time spent in training so far, without evaluations.
 METRICS = ("step", "epoch", "split", "loss", "accuracy", "correct", "count", "seconds")
 
+MAX_QUOTED = 200  # characters of a line in a message
+
 SPLITS = ("train", "validation", "test")
 WHOLE_RUN = "whole run"
 # Folders of TensorBoard events, relative to the run's folder. TensorBoard lists each as
@@ -102,9 +104,12 @@ class Result(NamedTuple):
         head, *words = line.split() or [""]
         pairs = [word.split("=", 1) for word in words]
         if head != "result" or [pair[0] for pair in pairs] != list(cls._fields[:-1]):
-            raise ValueError(f"not a result line: {line!r}")
+            raise ValueError(f"not a result line: {line[:MAX_QUOTED]!r}")
         types = get_type_hints(cls)
-        return cls(**{name: types[name](value) for name, value in pairs})
+        result = cls(**{name: types[name](value) for name, value in pairs})
+        if result.steps < 0:
+            raise ValueError("its numbers cannot be a result's")
+        return result
 
 
 class RunLog:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, Sequence
 from seqmnist.cli import options
 from seqmnist.data.class_names import numbered
 from seqmnist.data.mnist import Splits
-from seqmnist.errors import UserError, differences
-from seqmnist.paths import shown
+from seqmnist.errors import UserError, differences, one_line, tell
+from seqmnist.paths import read_small, shown
 from seqmnist.record import figures
 from seqmnist.record.folder import (
+    MAX_TEXT_BYTES,
     RESULT_FILE,
     RunFolder,
     check_log_dir,
@@ -124,9 +125,7 @@ def note_resumption(
     if before.get("script_sha256", script) != script:
         changes.insert(0, "the script has been changed")
     if changes:
-        print(
-            f"not to the bit as without the stop: {'; '.join(changes)}", file=sys.stderr
-        )
+        tell(f"not to the bit as without the stop: {'; '.join(changes)}")
     resumption = {"step": step, "command": config.command, "environment": now}
     values = options.recorded(config)
     record.update({name: values[name] for name in [*options.MAY_GROW, "class_names"]})
@@ -176,7 +175,7 @@ def _finished(folder: Path, plan: Plan) -> Result | None:
         _check_length(folder, result.steps, plan)
         return None
     print(f"{shown(folder)}: this run is finished")
-    print(result, flush=True)
+    print(one_line(str(result)), flush=True)
     return result._replace(folder=str(folder))
 
 
@@ -193,7 +192,8 @@ def _check_length(folder: Path, before: int, plan: Plan) -> None:
 def read_result(folder: Path) -> Result:
     """The result in a run's folder."""
     try:
-        return Result.parse((folder / RESULT_FILE).read_text())
+        content = read_small(folder / RESULT_FILE, MAX_TEXT_BYTES)
+        return Result.parse(content.decode())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{shown(folder / RESULT_FILE)}: marks the run as finished, but cannot be "
@@ -208,13 +208,13 @@ def _find_start(
     record = read_config(config.resume)
     _check_record(record, config, splits.digest)
     if folder.left_by:
-        print(f"{folder.left_by}, left without unlocking the run", file=sys.stderr)
+        tell(f"{folder.left_by}, left without unlocking the run")
     checkpoints = Checkpoints(folder.path)
     start, problems = checkpoints.newest(
         lambda state: too_short(folder.path, state["log_sizes"])
     )
     for line in problems:
-        print(line, file=sys.stderr)
+        tell(line)
     _check_growth(record, config, plan, start)
     if start is not None:
         _check_start(start, config, plan)
@@ -255,11 +255,10 @@ def _check_growth(
         before = config.grown_from["epochs"] * plan.steps_per_epoch
     _check_length(Path(config.resume), before, plan)
     if config.schedule == "exponential" and config.decay_steps == before:
-        print(
+        tell(
             f"the learning rate decays as before, by {config.decay_steps} steps; with "
             "--decay-steps all, a run that has the new length from the beginning "
-            "decays more slowly",
-            file=sys.stderr,
+            "decays more slowly"
         )
     is_over = config.schedule == "cosine" and config.decay_steps < plan.num_steps
     if before < plan.num_steps and is_over:
@@ -321,5 +320,5 @@ def _check_best(start: Checkpoint, checkpoints: Checkpoints) -> None:
         # Without files: a later checkpoint was better. It is damaged, and the resumed
         # run will find it again.
         if best_step in checkpoints.steps():
-            print(f"{best}; it was the best, the next best is kept", file=sys.stderr)
+            tell(f"{best}; it was the best, the next best is kept")
         start.state.update(best_step=None, best=None)

@@ -170,6 +170,8 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--forget-bias=-1e39"], "found '-1e39'"),
         (["--log-dir", ""], "--log-dir: found ''; expected a path"),
         (["--data-dir", "\udcff"], "expected a path in UTF-8"),
+        (["--data-dir", "a\0b"], r"found 'a\x00b'; expected a path"),
+        (["--units", "9" * 10**5], "9'; expected a whole number from 1 to 4096"),
         (["--log-dir", "gs://bucket/logs"], "a path of this machine's own"),
         (["--data-dir", "file:///data"], "found 'file:///data'"),
         (["--init-checkpoint="], "--init-checkpoint: found ''"),
@@ -197,7 +199,7 @@ def test_errors_are_one_line_with_status_2(argv, message, parse, capsys):
     assert not out
     assert message in err
     assert err.startswith("error: ") and err.count("\n") == 1
-    assert "train_lstm.py --help" in err
+    assert "train_lstm.py --help" in err and len(err) < 1100
 
 
 def test_an_option_that_only_other_scripts_have_is_refused(parse, capsys):

@@ -1,6 +1,7 @@
 """Data sets that are not MNIST: other classes, other images, classes with names."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,7 @@ def test_csv_files_become_a_set_by_the_documented_lines(splits, tmp_path, monkey
         (b"a\nb\n" + b"c" * 41, "at most 40 printable"),
         (b"a\nb\nc\x1b[2J\n", r"c\\x1b"),
         (b"\xff\xfe\n", "cannot be read (it is no text)"),
+        (b"a\nb\n" + b"c" * 10**5, "cannot be read (names.txt has more than 100000"),
         (b"0 65\n2 66\n1 67\n", "a mapping of the labels 0, 2, 1; expected 0 to 2"),
     ],
 )
@@ -191,6 +193,10 @@ def test_a_file_that_does_not_name_the_classes_gets_one_line(
     assert finding.replace("\\\\", "\\") in str(error.value)
     path.write_text("\ufeffone\r\n\r\n two \r\nthree", "utf-8")
     assert read_class_names(str(path), ("0", "1", "2")) == ("one", "two", "three")
+    path.unlink()
+    os.mkfifo(str(path))
+    with pytest.raises(UserError, match=r"cannot be read \(names.txt is no file\)"):
+        read_class_names(str(path), ("0", "1", "2"))
 
 
 def test_the_class_map_of_kmnist_names_its_characters(tmp_path):

@@ -123,6 +123,11 @@ def test_a_signal_stops_all_in_order(small, launch, tmp_path):
     assert newest is not None and damaged == []
 
 
+def test_what_the_launcher_says_is_one_printable_line(capsys):
+    processes.say("run 1: python a\x1b[2J\nb.py")
+    assert capsys.readouterr().err == r"launch: run 1: python a\x1b[2J\nb.py" + "\n"
+
+
 @SLOW
 def test_no_worker_outlives_a_killed_launcher(small, launch, tmp_path):
     argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]

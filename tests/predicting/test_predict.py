@@ -257,6 +257,8 @@ def test_options_that_are_newer_than_the_run_have_their_defaults(run_dir, traine
         ({"script": ["x"]}, "a run of \"['x']\", which is no script"),
         ({"units": 9}, "is a checkpoint of another network: "),
         ({"units": "many"}, "config.json: argument --units: found 'many'"),
+        ({"polarity": "x"}, "num_classes 10, polarity x and classes"),
+        ({"polarity": ["x"]}, "polarity ['x'] and classes"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(values, message, run_dir, refused):
@@ -285,6 +287,16 @@ def test_other_data_are_told_of_and_moved_ones_are_found(
     assert f"--test-index 130: expected 0 to {NUM_SMALL_TEST - 1}, as" in refused(
         *argv, 1, 130
     )
+
+
+def test_what_a_run_says_of_its_data_does_not_reach_the_terminal_as_it_is(
+    run_dir, capsys
+):
+    change_config(run_dir, data_sha256="\x1b[2J\n")
+    assert predict.main([run_dir, "--test-index", "0"]) == 0
+    err = capsys.readouterr().err
+    assert err.endswith(r"than the run was trained on (\x1b[2J\n)" + "\n")
+    assert err.count("\n") == 1
 
 
 def test_unreadable_pictures_are_named_and_the_others_predicted(trained, ask, tmp_path):

@@ -190,6 +190,18 @@ def test_a_folder_without_a_configuration_is_no_run(text, tmp_path):
         read_config(str(tmp_path))
 
 
+def test_what_is_no_configuration_is_not_read_without_end(tmp_path):
+    path = tmp_path / "config.json"
+    os.mkfifo(str(path))
+    with pytest.raises(UserError, match=r"cannot be read \(config.json is no file\)"):
+        read_config(str(tmp_path))
+    path.unlink()
+    path.write_text("{}")
+    os.truncate(str(path), 1 << 40)
+    with pytest.raises(UserError, match="config.json has more than 1048576 bytes"):
+        read_config(str(tmp_path))
+
+
 def test_text_files_appear_in_one_piece(tmp_path, monkeypatch):
     path = tmp_path / "file.txt"
     write_text(path, "old")

@@ -57,6 +57,7 @@ def test_the_result_line_reads_back():
         str(RESULT) + " more=1",
         str(RESULT).replace("units=150", "units=many"),
         str(RESULT).replace("units=", "unit="),
+        str(RESULT).replace("steps=", "steps=-"),
     ],
 )
 def test_other_lines_are_no_result(line):

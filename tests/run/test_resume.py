@@ -446,6 +446,9 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
         ("preset", "a b", "--preset: invalid choice: 'a b'"),
         ("environment", "x", "config.json cannot be read (not what a run writes)"),
         ("evaluate_splits", [], "--evaluate-splits: expected at least one argument"),
+        ("evaluate_splits", ["test", "--help"], "has evaluate_splits ['test', '--he"),
+        ("data_dir", "a\0b", r"--data-dir: found 'a\x00b'; expected a path"),
+        ("preset", "\x1b[2J" * 10**5, r"invalid choice: '\x1b[2J\x1b[2J"),
         ("steps", None, "config.json has no length of the run"),
     ],
 )
@@ -462,6 +465,7 @@ def test_a_configuration_that_was_tampered_with_is_told(
     err = capsys.readouterr().err
     assert status == 2
     assert message in err and "config.json" in err and err.count("\n") == 1
+    assert len(err) < 1200
 
 
 @SLOW
@@ -594,6 +598,20 @@ def test_a_refused_run_is_left_as_it_was(half, capsys):
     err = capsys.readouterr().err.splitlines()
     assert "no checkpoint can be used" in err[-1] and len(err) == 4
     assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
+
+
+def test_what_a_runs_files_say_does_not_reach_the_terminal_as_it_is(half, capsys):
+    (half / "lock").write_text("\x1b[2J\nerror: all is lost\n")
+    (half / "metrics.csv").write_text("")
+    assert main("train_rnn", ["--resume", str(half)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(r"\x1b[2J\nerror: all is lost, left without unlocking")
+    result = Result(
+        "train_rnn", "\x1b[2J", "rows", "c", 5, 230, 0, 40, 1, "1/1", 0, 0, "r"
+    )
+    (half / "result.txt").write_text(f"{result}\n")
+    assert main("train_rnn", ["--resume", str(half)]) == 0
+    assert r" preset=\x1b[2J view=rows " in capsys.readouterr().out
 
 
 def test_files_of_others_are_left_alone(half):
