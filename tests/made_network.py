@@ -9,10 +9,10 @@ from seqmnist.run.checkpoints import Variables
 class Network:
     """A graph with two variables and a step; `value` fills them all."""
 
-    def __init__(self, units=3):
+    def __init__(self, units=3, dtype=tf.float32):
         with tf.Graph().as_default() as graph:
             tf.get_variable("kernel", [2, units])
-            tf.get_variable("bias", [units])
+            tf.get_variable("bias", [units], dtype)
             tf.train.get_or_create_global_step()
             self.session = tf.Session(graph=graph)
             self.variables = Variables(graph, self.session)

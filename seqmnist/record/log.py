@@ -271,6 +271,18 @@ def _log_files(folder: Path) -> list[Path]:
     return [folder / METRICS_FILE, *sorted(events)]
 
 
+def are_sizes(sizes: dict[str, int]) -> bool:
+    """Whether this can be a value of `RunLog.sizes`, as read from a checkpoint."""
+    return all(
+        name.isprintable()
+        and not os.path.isabs(name)
+        and os.pardir not in Path(name).parts
+        and type(size) is int
+        and size >= 0
+        for name, size in sizes.items()
+    )
+
+
 def too_short(folder: Path, sizes: dict[str, int]) -> str:
     """Names a log file that is shorter than its size in a checkpoint, or ""."""
     for name, size in sizes.items():

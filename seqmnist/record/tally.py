@@ -46,10 +46,17 @@ class Tally:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tally:
-        """Restores a tally from a value of `state()`."""
+        """Restores a tally from a value of `state()`.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no such value.
+        """
         tally = cls()
         tally.correct, tally.count = state["correct"], state["count"]
         tally._loss_sum = state["loss"]
+        kinds = type(tally._loss_sum), type(tally.correct), type(tally.count)
+        if kinds != (float, int, int) or not 0 <= tally.correct <= tally.count:
+            raise ValueError("not a tally")
         return tally
 
     def __str__(self) -> str:

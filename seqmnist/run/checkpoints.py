@@ -32,8 +32,10 @@ from seqmnist.errors import (
     tensorflow_reason,
     writing,
 )
-from seqmnist.paths import shown
-from seqmnist.record.folder import synchronize, write_text
+from seqmnist.paths import file_size, read_small, shown
+from seqmnist.record.folder import MAX_TEXT_BYTES, synchronize, write_text
+from seqmnist.record.log import are_sizes
+from seqmnist.run.progress import Progress
 
 FOLDER = "checkpoints"
 LATEST_FILE = "checkpoint"
@@ -46,6 +48,13 @@ INDEX = ".index"
 DATA = ".data-00000-of-00001"
 # Files are renamed to their place in this order, and removed in the reverse order.
 SUFFIXES = (DATA, INDEX, STATE)
+
+CHUNK = 1 << 20  # bytes that are read at a time
+
+# What a text raises that is not a run's state.
+NOT_A_STATE = (
+    *(ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError),
+)
 
 # Lines that TensorFlow writes to stderr when a save fails, before it raises an error.
 SAVE_WARNINGS = re.compile(
@@ -166,9 +175,12 @@ class Checkpoints:
         prefix = self._prefix(step)
         try:
             state = _read_state(_with_suffix(prefix, STATE))
+            if state["step"] != step:
+                raise ValueError(f"it is the one of step {state['step']}")
             for suffix, expected in state["files"].items():
                 path = _with_suffix(prefix, suffix)
-                if _seal(path) != expected:
+                # The size first: a file that does not end is not read.
+                if file_size(path) != expected["bytes"] or _seal(path) != expected:
                     raise ValueError(f"{path.name} is not what was written")
             return Checkpoint(prefix, state)
         except OSError as error:
@@ -291,12 +303,19 @@ class Variables:
         try:
             reader = tf.train.NewCheckpointReader(prefix)
             saved = reader.get_variable_to_shape_map()
+            types = reader.get_variable_to_dtype_map()
         except tf.errors.OpError as error:  # the files vanished after they were checked
             raise UserError(
                 f"{shown(prefix)}: cannot be read ({tensorflow_reason(error)})"
             )
         built = {v.op.name: v.shape.as_list() for v in self._variables}
-        differing = "; ".join(differences(saved, built))
+        differing = "; ".join(
+            differences(saved, built)
+            or differences(
+                {name: dtype.name for name, dtype in types.items()},
+                {v.op.name: v.dtype.base_dtype.name for v in self._variables},
+            )
+        )
         if differing:
             raise UserError(
                 f"{shown(prefix)} is a checkpoint of another network: {differing}"
@@ -321,8 +340,11 @@ def _with_suffix(prefix: Path, suffix: str) -> Path:
 
 def _seal(path: Path) -> dict[str, int | str]:
     """The size and SHA-256 of a file."""
-    content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for part in iter(lambda: file.read(CHUNK), b""):
+            digest.update(part)
+        return {"bytes": file.tell(), "sha256": digest.hexdigest()}
 
 
 def _with_digest(state: dict[str, Any]) -> str:
@@ -334,13 +356,26 @@ def _with_digest(state: dict[str, Any]) -> str:
 
 def _read_state(path: Path) -> dict[str, Any]:
     """Reads a text of `_with_digest`; raises a `ValueError` if it was changed."""
-    content = path.read_bytes()
+    content = read_small(path, MAX_TEXT_BYTES)
     try:
         state = json.loads(content.decode())
         del state["sha256"]
-        is_whole = content.decode() == _with_digest(state)
-    except (ValueError, TypeError, KeyError):  # cut off or changed beyond JSON
+        is_whole = content.decode() == _with_digest(state) and _is_state(state)
+    except NOT_A_STATE:  # cut off or changed beyond JSON, or not of a run
         is_whole = False
     if not is_whole:
         raise ValueError(f"{path.name} is not what was written")
     return state
+
+
+def _is_state(state: dict[str, Any]) -> bool:
+    """Whether a state has the form of a run's; if not, may raise a `NOT_A_STATE`."""
+    Progress.from_state(state)
+    seals = state["files"]
+    return (
+        set(seals) == {DATA, INDEX}
+        and all(type(seal["bytes"]) is int for seal in seals.values())
+        and are_sizes(state["log_sizes"])
+        and isinstance(state["position"], dict)
+        and isinstance(state["options"], dict)
+    )

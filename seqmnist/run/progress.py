@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import Any, Iterator
 
@@ -87,7 +88,11 @@ class Progress:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
-        """Restores the progress from a value of `state()`."""
+        """Restores the progress from a value of `state()`.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: this is no such value.
+        """
         progress = cls(state["step"], state["seconds"])
         progress.since_row = Tally.from_state(state["since_row"])
         for split, tally in state["latest"].items():
@@ -95,4 +100,14 @@ class Progress:
         progress.best_step = state["best_step"]
         if state["best"] is not None:
             progress.best = Tally.from_state(state["best"])
+        evaluated = [*progress.latest.values(), *filter(None, [progress.best])]
+        if not (
+            type(progress.step) is int
+            and (progress.best_step is None or type(progress.best_step) is int)
+            and 0 <= (progress.best_step or 0) <= progress.step
+            and math.isfinite(progress.seconds)
+            and progress.seconds >= 0
+            and all(tally.count for tally in evaluated)
+        ):
+            raise ValueError("not what a run writes")
         return progress

@@ -11,6 +11,7 @@ from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, Diverged, UserError
 from seqmnist.run import checkpoints as module
 from seqmnist.run.checkpoints import SUFFIXES, Checkpoint, Checkpoints
+from seqmnist.run.progress import Progress
 
 
 @pytest.fixture
@@ -23,9 +24,15 @@ def store(tmp_path):
     return Checkpoints(tmp_path)
 
 
+def state_of(step):
+    """The state of a run after some steps, as a recorder makes it."""
+    facts = {"position": {}, "options": {}, "log_sizes": {"metrics.csv": 57}}
+    return {**Progress(step).state(), **facts}
+
+
 def save(store, network, step, best_step=None):
     network.fill(step)
-    state = {"step": step, "note": "half = 0.5"}
+    state = {**state_of(step), "note": "half = 0.5"}
     variables = network.variables
     store.save(state, variables.write, variables.num_bytes, best_step)
 
@@ -108,6 +115,86 @@ def test_no_flipped_bit_goes_unnoticed(suffix, store, network):
     assert store.newest()[1] == []
 
 
+def reseal(path, change):
+    """Changes a state, and gives it the digest that belongs to it."""
+    state = json.loads(path.read_text())
+    del state["sha256"]
+    change(state)
+    path.write_text(module._with_digest(state))
+
+
+COUNTS = {"loss": 2.5, "correct": 3, "count": 5}
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *((name, None) for name in [*state_of(2), "files"] if "best" not in name),
+        *(("step", value) for value in (-1, 1, 2.0, "2", True, [])),
+        *(("seconds", value) for value in (-1.0, float("nan"), 1e999, 10**400, "x")),
+        *(("best_step", value) for value in ("2", "/../../x", -1, 3, 1.0, False, [])),
+        *(("best", value) for value in ({}, [], "x", {**COUNTS, "count": 0})),
+        *(("since_row", {**COUNTS, "correct": value}) for value in (6, -1, 1.0, "3")),
+        *(("since_row", {**COUNTS, "loss": value}) for value in (None, "2.5", [])),
+        *(("latest", value) for value in ([], "x", {"test": None}, {"test": {}})),
+        *(("log_sizes", {"metrics.csv": v}) for v in (-1, 1.5, "5", None, True)),
+        *(("log_sizes", {v: 5}) for v in ("../x", "/x", "train/../../x", "a\0b")),
+        *(("files", value) for value in ({}, [], {module.INDEX: {}})),
+        ("files", {module.INDEX: {"bytes": "1"}, module.DATA: {"bytes": 1}}),
+        ("files", {module.INDEX: [1], module.DATA: None}),
+        *((name, []) for name in ("position", "options")),
+    ],
+    ids=str,
+)
+def test_a_sealed_state_that_no_run_writes_is_damaged(name, value, store, network):
+    for step in (1, 2):
+        save(store, network, step)
+    path = store.folder / "model.ckpt-2.json"
+    reseal(path, lambda state: state.update({name: value}))
+    found, (line,) = store.newest()
+    assert found.state["step"] == 1 and "model.ckpt-2 is damaged (" in line
+    reseal(path, lambda state: state.pop(name))
+    assert store.newest()[0].state["step"] == 1
+
+
+def test_a_state_of_a_run_that_was_evaluated_is_whole(store, network):
+    """An evaluation's loss may be too large for a number; the weights are finite."""
+    save(store, network, 2)
+    tallies = {"validation": {**COUNTS, "loss": float("inf")}, "test": COUNTS}
+    sizes = {"metrics.csv": 5, "train/events.out.tfevents.1.vm.1": 0}
+    values = {"latest": tallies, "best": COUNTS, "best_step": 0, "log_sizes": sizes}
+    reseal(store.folder / "model.ckpt-2.json", lambda state: state.update(values))
+    found, problems = store.newest()
+    assert problems == [] and found.state["best"] == COUNTS
+
+
+def test_a_state_that_is_nested_without_end_is_damaged(store, network):
+    save(store, network, 2)
+    (store.folder / "model.ckpt-2.json").write_text("[" * 10**5)
+    assert "model.ckpt-2 is damaged (" in store.read(2)
+
+
+def test_a_checkpoint_under_another_steps_name_is_damaged(store, network):
+    save(store, network, 3)
+    for suffix in SUFFIXES:
+        content = (store.folder / f"model.ckpt-3{suffix}").read_bytes()
+        (store.folder / f"model.ckpt-5{suffix}").write_bytes(content)
+    found, (line,) = store.newest()
+    assert found.state["step"] == 3
+    assert line.endswith("model.ckpt-5 is damaged (it is the one of step 3)")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_checkpoint_is_not_read_without_end(suffix, store, network, monkeypatch):
+    save(store, network, 2)
+    path = store.folder / f"model.ckpt-2{suffix}"
+    os.truncate(str(path), 1 << 40)
+    assert f"model.ckpt-2 is damaged (model.ckpt-2{suffix} " in store.read(2)
+    path.unlink()
+    os.mkfifo(str(path))
+    assert f"model.ckpt-2 is damaged (model.ckpt-2{suffix} is no f" in store.read(2)
+
+
 def test_a_run_that_went_back_drops_what_was_damaged(store, network):
     for step in (1, 2, 3):
         save(store, network, step)
@@ -140,7 +227,7 @@ def test_a_save_that_fails_changes_nothing(error, store, network):
         raise error
 
     with pytest.raises(CannotWrite, match="No space|full"):
-        store.save({"step": 2}, write, 100, None)
+        store.save(state_of(2), write, 100, None)
     assert files(store) == before
 
 
@@ -153,7 +240,7 @@ def save_without_tensorflow(store, step):
             with open(prefix + suffix, "w") as file:
                 file.write(f"{step} " * 100)
 
-    store.save({"step": step}, write, 1000, best_step=1 if step else None)
+    store.save(state_of(step), write, 1000, best_step=1 if step else None)
 
 
 def ends_after(calls, monkeypatch):
@@ -209,7 +296,7 @@ def test_room_is_made_sure_of_before_tensorflow_writes(store, network):
         raise AssertionError("not to be reached")
 
     with pytest.raises(CannotWrite, match="checkpoints: cannot be written"):
-        store.save({"step": 2}, write, 1 << 60, None)
+        store.save(state_of(2), write, 1 << 60, None)
     assert store.newest() == (None, [])
 
 
@@ -226,7 +313,7 @@ def test_weights_that_are_no_numbers_are_not_saved(value, store, network):
     before = files(store)
     network.load(network.all[1], np.array([0, value, 0], np.float32))
     with pytest.raises(Diverged, match="weights are no longer finite"):
-        store.save({"step": 2}, network.variables.write, 100, None)
+        store.save(state_of(2), network.variables.write, 100, None)
     assert files(store) == before
 
 
@@ -240,12 +327,15 @@ def test_a_checkpoint_of_another_network_is_refused_by_its_variables(store, netw
         "bias is [3] there and [5] here; kernel is [2, 3] there and [2, 5] here"
     )
     assert other.values() == [[9], [9], [9]]
+    other = Network(dtype=tf.float64).fill(9)
+    with pytest.raises(UserError, match="network: bias is float32 there and float64 h"):
+        other.variables.restore(store.newest()[0])
 
 
 def test_the_state_is_text_for_people(store, network):
     save(store, network, 3)
     state = json.loads((store.folder / "model.ckpt-3.json").read_text())
-    assert set(state) == {"step", "note", "files", "sha256"}
+    assert set(state) == {*state_of(3), "note", "files", "sha256"}
     assert set(state["files"]) == {module.INDEX, module.DATA}
     assert isinstance(store.read(3), Checkpoint)
 
