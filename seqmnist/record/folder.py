@@ -11,20 +11,24 @@ logs/<script>/<time>-<label>/     such as 20261122-002710-lstm-50-seed0
     curves.png ...   figures and their data, written at the end (run/illustrator.py)
     predictions.csv  the prediction for every test image (record/predictions.py)
     result.txt       the result line, written last, so it marks a complete run
-    ended-at-N/      what an earlier end wrote, if the run was made longer
+    ended-at-N/      what an earlier end wrote, if the run was made longer; ended-at-N-2
+                     if somebody has other files of these names there
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
+import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 try:
     import fcntl
@@ -53,6 +57,18 @@ END_FILES = (
 # little with each resumption.
 MAX_TEXT_BYTES = 2**20
 
+# What a run writes, by path below its folder.
+OWN_FOLDERS = re.compile(
+    r"train|validation|test|checkpoints(/partial)?|ended-at-\d+(-\d+)?"
+)
+OWN_FILES = re.compile(
+    r"lock|config\.json|permutation\.txt|trace-\d+-\d+\.json"
+    r"|checkpoints/(model\.ckpt-\d+\..*|checkpoint|best)"
+    r"|(.*/)?(events\.out\.tfevents\..*|metrics\.csv|"
+    rf"{'|'.join(map(re.escape, END_FILES))})",
+    re.DOTALL,  # a name may have line ends
+)
+
 # Seconds to wait for the lock: compare.py holds the lock for an instant to see whether
 # a run still trains; a training process holds the lock for much longer.
 LOCK_PATIENCE = 0.2
@@ -77,12 +93,14 @@ class RunFolder:
         left_by: the process that ended without releasing the lock, in words, or "".
 
     Raises:
-        UserError: another process works in the folder.
+        UserError: another process works in the folder, or writing there might lead to
+            files elsewhere.
         CannotWrite: the lock's file cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_own(path)
         with writing(shown(path / LOCK_FILE)):
             self._lock = os.open(str(path / LOCK_FILE), os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -157,7 +175,9 @@ class RunFolder:
     def put_end_away(self, step: int) -> None:
         """Moves what the end of a finished run wrote to a folder, as the run goes on.
 
-        metrics.csv is copied, as rows after the last checkpoint will be cut off.
+        metrics.csv is copied, as rows after the last checkpoint will be cut off. This
+        may be done again if a kill came in between. A folder of this name with other
+        files is left alone, and the next number is taken.
 
         Args:
             step: the last step.
@@ -165,13 +185,18 @@ class RunFolder:
         Raises:
             CannotWrite: disk full, not allowed.
         """
-        ended = self.path / f"ended-at-{step}"
-        with writing(shown(ended)):
+        name = f"ended-at-{step}"
+        with writing(shown(self.path / name)):
+            moved = [end for end in END_FILES if (self.path / end).exists()]
+            numbers = itertools.count(2)
+            ended = self.path / name
+            while _has_others(ended, self.path, [METRICS_FILE, *moved]):
+                ended = self.path / f"{name}-{next(numbers)}"
             ended.mkdir(exist_ok=True)
-            shutil.copy(str(self.path / METRICS_FILE), str(ended))
-            for name in END_FILES:
-                if (self.path / name).exists():
-                    os.replace(str(self.path / name), str(ended / name))
+            with replacing(ended / METRICS_FILE) as partial:
+                shutil.copyfile(str(self.path / METRICS_FILE), str(partial))
+            for end in moved:
+                os.replace(str(self.path / end), str(ended / end))
 
     def close(self) -> None:
         """Releases the lock."""
@@ -195,6 +220,55 @@ class RunFolder:
             os.ftruncate(self._lock, 0)
             os.lseek(self._lock, 0, os.SEEK_SET)
             os.write(self._lock, owner.encode())
+
+
+def _has_others(folder: Path, source: Path, names: Sequence[str]) -> bool:
+    """Whether a folder has files of these names with other contents than the source."""
+    return any(
+        os.path.lexists(folder / name)
+        and not filecmp.cmp(str(folder / name), str(source / name), shallow=False)
+        for name in names
+    )
+
+
+def check_own(folder: Path, below: str = "") -> None:
+    """Checks that what a run writes in its folder stays there.
+
+    The folder itself may be a link, and so may a folder above it. A hard link cannot be
+    told from a file.
+
+    Args:
+        folder: the run's folder.
+        below: "", or the name of a folder in it and a slash, to check only what is
+            there.
+
+    Raises:
+        UserError: an entry that a run writes is a link, or of another kind.
+        CannotWrite: the folder cannot be read.
+    """
+    with writing(shown(folder)):
+        entries = sorted(os.scandir(folder / below), key=lambda entry: entry.name)
+    for entry in entries:
+        name = below + entry.name
+        if OWN_FOLDERS.fullmatch(name):
+            kind, is_right = "folder", entry.is_dir(follow_symlinks=False)
+        elif OWN_FILES.fullmatch(name):
+            kind, is_right = "file", entry.is_file(follow_symlinks=False)
+        else:
+            continue
+        if entry.is_symlink():
+            raise UserError(
+                f"{shown(entry.path)}: is a link, and a run writes nothing outside its "
+                f"folder; put the {kind} itself there (the whole run folder may be a "
+                "link)"
+            )
+        if not is_right:
+            raise UserError(
+                f"{shown(entry.path)}: is no {kind}, and a run writes one of this "
+                "name; move it away"
+            )
+        if kind == "folder" and not below:
+            check_own(folder, f"{name}/")
 
 
 def _take(lock: int) -> None:
@@ -287,12 +361,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + ".partial")
     with writing(shown(path)):
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()  # a kill left it; if it is a link, it is not followed
+        _make(partial)
         try:
             yield partial
             synchronize(partial)
             os.replace(partial, path)
         except BaseException:
-            if partial.exists():
+            with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
             raise
         synchronize(path.parent)
@@ -314,7 +391,7 @@ def creating(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with writing(shown(path)):
-        os.close(os.open(str(partial), os.O_CREAT | os.O_EXCL, 0o666))
+        _make(partial)
         try:
             yield partial
             synchronize(partial)
@@ -324,6 +401,11 @@ def creating(path: Path) -> Iterator[Path]:
         except BaseException:
             partial.unlink()
             raise
+
+
+def _make(path: Path) -> None:
+    """Makes an empty file; raises an `OSError` if there is anything, even a link."""
+    os.close(os.open(str(path), os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -240,6 +240,127 @@ def test_creating_makes_a_new_file_only(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+# What a run writes: files, and folders.
+OWN_FILES = [
+    *("lock", "config.json", "metrics.csv", "events.out.tfevents.9.x", "result.txt"),
+    *("curves.png", "predictions.csv", "permutation.txt", "trace-3-5.json"),
+    *("train/events.out.tfevents.9.\n", "test/events.out.tfevents.9.x"),
+    *("checkpoints/model.ckpt-3.index", "checkpoints/checkpoint", "checkpoints/best"),
+    *("ended-at-6/metrics.csv", "ended-at-6-2/result.txt"),
+]
+OWN_FOLDERS = [
+    *("train", "validation", "test", "checkpoints", "checkpoints/partial"),
+    *("ended-at-6", "ended-at-6-2"),
+]
+
+
+def refused(run):
+    """The line that refuses a run's folder, which is left as it was."""
+    before = sorted(run.rglob("*"))
+    with pytest.raises(UserError) as info:
+        RunFolder(run)
+    assert sorted(run.rglob("*")) == before
+    return str(info.value)
+
+
+@pytest.mark.parametrize("name", [*OWN_FILES, *OWN_FOLDERS])
+def test_a_run_whose_files_are_links_is_not_written(name, tmp_path):
+    other = tmp_path / "other"
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    if name in OWN_FILES:
+        other.write_text("of another run")
+    else:
+        other.mkdir()
+    path.symlink_to(other)
+    line = refused(tmp_path / "run")
+    assert f"{path}: is a link, and a run writes nothing outside its folder; " in line
+    assert not other.is_file() or other.read_text() == "of another run"
+    path.unlink()
+    path.symlink_to(tmp_path / "nothing")
+    assert f"{path}: is a link" in refused(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", [*OWN_FILES, *OWN_FOLDERS])
+def test_a_pipe_or_folder_in_place_of_a_runs_file_is_told(name, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(str(path))
+    kind = "file" if name in OWN_FILES else "folder"
+    assert f"{path}: is no {kind}, and a run writes one" in refused(tmp_path)
+    path.unlink()
+    path.mkdir()
+    if kind == "file":
+        assert f"{path}: is no file, and a run writes one" in refused(tmp_path)
+    else:
+        RunFolder(tmp_path).close()
+
+
+def test_a_run_folder_may_be_a_link_and_hold_links_of_the_users(tmp_path):
+    run = tmp_path / "large disk" / "run"
+    (run / "train").mkdir(parents=True)
+    (run / "notes").symlink_to(tmp_path)
+    (run / "train" / "mine").symlink_to(tmp_path)
+    (run / "mine").mkdir()
+    (run / "mine" / "metrics.csv").symlink_to(tmp_path / "nothing")
+    (tmp_path / "logs").symlink_to(tmp_path / "large disk")
+    (tmp_path / "link").symlink_to(run)
+    for path in (run, tmp_path / "link", tmp_path / "logs" / "run"):
+        with RunFolder(path) as folder:
+            folder.write_config({"seed": 3})
+        assert read_config(str(run)) == {"seed": 3}
+
+
+def ended(run, step, **texts):
+    """Puts the end of a run with these files away; returns what is in the folder."""
+    for name, text in {"metrics": "rows", **texts}.items():
+        suffix = {"metrics": ".csv", "curves": ".png", "result": ".txt"}[name]
+        (run / (name + suffix)).write_text(text)
+    with RunFolder(run) as folder:
+        folder.put_end_away(step)
+    return {str(p.relative_to(run)): p.read_text() for p in run.glob("ended*/*")}
+
+
+def test_an_end_is_put_away_beside_what_a_user_has_there(tmp_path):
+    (tmp_path / "ended-at-6").mkdir()
+    (tmp_path / "ended-at-6" / "result.txt").write_text("my notes")
+    assert ended(tmp_path, 6, curves="drawn", result="good") == {
+        "ended-at-6/result.txt": "my notes",
+        "ended-at-6-2/metrics.csv": "rows",
+        "ended-at-6-2/curves.png": "drawn",
+        "ended-at-6-2/result.txt": "good",
+    }
+    assert (tmp_path / "metrics.csv").read_text() == "rows"
+    assert not (tmp_path / "result.txt").exists()
+
+
+def test_an_end_that_was_put_away_in_part_is_put_where_the_part_is(tmp_path):
+    assert ended(tmp_path, 6, curves="drawn") == {
+        "ended-at-6/metrics.csv": "rows",
+        "ended-at-6/curves.png": "drawn",
+    }
+    assert ended(tmp_path, 6, result="good") == {
+        "ended-at-6/metrics.csv": "rows",
+        "ended-at-6/curves.png": "drawn",
+        "ended-at-6/result.txt": "good",
+    }
+
+
+def test_a_left_over_of_a_write_is_replaced_and_not_followed(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("of another run")
+    partial = tmp_path / "file.txt.partial"
+    for make in (lambda: partial.symlink_to(other), lambda: partial.write_text("old")):
+        make()
+        write_text(tmp_path / "file.txt", "new")
+        assert (tmp_path / "file.txt").read_text() == "new"
+        assert not (tmp_path / "file.txt").is_symlink() and not partial.exists()
+    assert other.read_text() == "of another run"
+    partial.mkdir()
+    with pytest.raises(CannotWrite, match="file.txt: cannot be written"):
+        write_text(tmp_path / "file.txt", "newer")
+
+
 @pytest.mark.parametrize("context", [creating, replacing])
 def test_what_is_interrupted_leaves_nothing_behind(context, tmp_path):
     with pytest.raises(KeyboardInterrupt):

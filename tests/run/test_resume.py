@@ -600,6 +600,17 @@ def test_a_refused_run_is_left_as_it_was(half, capsys):
     assert before == {p: p.read_bytes() for p in half.rglob("*") if p.is_file()}
 
 
+def test_links_to_others_files_are_refused_before_anything_is_written(half, capsys):
+    other = half.parent / "other"
+    other.mkdir()
+    (other / "lock").write_text("of another run")
+    (half / "lock").unlink()
+    (half / "lock").symlink_to(other / "lock")
+    line = refused(["--resume", str(half)], capsys)
+    assert "lock: is a link, and a run writes nothing outside its folder; put" in line
+    assert (other / "lock").read_text() == "of another run"
+
+
 def test_what_a_runs_files_say_does_not_reach_the_terminal_as_it_is(half, capsys):
     (half / "lock").write_text("\x1b[2J\nerror: all is lost\n")
     (half / "metrics.csv").write_text("")
@@ -641,11 +652,11 @@ def test_paths_are_recorded_whatever_the_folder(small, tmp_path, monkeypatch):
 
 @SLOW
 def test_curves_that_cannot_be_drawn_leave_the_run_unfinished(half, capsys):
-    (half / "curves.png").mkdir()
+    (half / "curves.png.partial").mkdir()
     assert main("train_rnn", ["--resume", str(half)]) == 2
     assert "curves.png: cannot be written" in capsys.readouterr().err
     assert not (half / "result.txt").exists()
-    (half / "curves.png").rmdir()
+    (half / "curves.png.partial").rmdir()
     assert main("train_rnn", ["--resume", str(half)]) == 0
     assert (half / "result.txt").exists() and (half / "curves.png").is_file()
 
