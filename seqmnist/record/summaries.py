@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import re
 from typing import TYPE_CHECKING, Collection, Mapping, Sequence
 
@@ -11,6 +12,7 @@ import numpy as np
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
 from seqmnist.data.mnist import Split
+from seqmnist.errors import one_line
 from seqmnist.record import figures
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 # plain training step.
 NUM_GRADIENT_IMAGES = 100
 
-MARKDOWN = re.compile(r"([\\`*{}\[\]()>#+\-.!|])")  # characters with a meaning in it
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|])")  # characters with a meaning in it
 
 # Columns for TensorBoard to put first; marked as columns that differ between runs.
 FIRST_COLUMNS = {"script", "view", "units", "batch_size", "learning_rate"}
@@ -123,7 +125,9 @@ def table(tag: str, rows: Mapping[str, object]) -> tf.Summary:
     """
     lines = ["| | |", "| --- | --- |"]
     for name, value in rows.items():
-        escaped = MARKDOWN.sub(r"\\\1", str(value))
+        # As HTML, then as Markdown, which reads HTML too.
+        plain = html.escape(one_line(str(value)), quote=False)
+        escaped = MARKDOWN.sub(r"\\\1", plain)
         lines.append(f"| {name} | {escaped} |")
     plugin = tf.SummaryMetadata.PluginData(plugin_name="text")
     value = tf.Summary.Value(

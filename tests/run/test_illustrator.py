@@ -199,7 +199,8 @@ def test_a_trace_changes_none_of_the_numbers(small, tmp_path):
 
 
 def test_values_are_no_markdown():
-    value = summaries.table("tag", {"data_dir": r"a|b_c *d* [e](f) `g` 0.5"}).value[0]
+    written = "a|b _c_ *d* [e](f) `g` 0.5 <i>&lt;\n| ~~h~~"
+    value = summaries.table("tag", {"data_dir": written}).value[0]
     (text,) = value.tensor.string_val
-    expected = r"a\|b_c \*d\* \[e\]\(f\) \`g\` 0\.5"
+    expected = r"a\|b \_c\_ \*d\* \[e\]\(f\) \`g\` 0\.5 &lt;i&gt;&amp;lt;\\n\| ~~h~~"
     assert text.decode().splitlines()[-1] == f"| data_dir | {expected} |"
