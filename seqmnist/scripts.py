@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Callable, Iterator
 
 from seqmnist.errors import UserError
-from seqmnist.paths import PROJECT_DIR
+from seqmnist.paths import PROJECT_DIR, read_small
 
 MAX_BYTES = 10_000_000  # a larger file is no script
 
@@ -46,10 +46,7 @@ def find_script(name: str) -> str:
         what = "no such" if not os.path.exists(path) else "no training"
         raise UserError(f"{name}: {what} script; expected {known}, or your own")
     try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes")
+        text = read_small(path, MAX_BYTES)
         found = set(_top_level_names(ast.parse(text)))
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: cannot be read as Python ({error})")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import zlib
@@ -20,7 +19,7 @@ from seqmnist.launching.processes import (
     say,
     wait,
 )
-from seqmnist.paths import shown
+from seqmnist.paths import read_small, shown
 from seqmnist.record.folder import CONFIG_FILE, RESULT_FILE, write_text
 from seqmnist.scripts import find_script, load_script
 
@@ -28,7 +27,7 @@ from seqmnist.scripts import find_script, load_script
 FAILURE_FILE = "failure.txt"
 
 MAX_NAME = 100  # letters of a job's name
-MAX_TEXT = 10_000_000  # characters of a sweep's file
+MAX_BYTES = 10_000_000  # of a sweep's file
 
 COMMENT = re.compile(r"(^|\s)#.*")
 
@@ -77,12 +76,7 @@ def read_sweep(path: Path) -> list[Job]:
             option or a value that is not allowed.
     """
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("it is no file")
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(MAX_TEXT + 1)
-        if len(text) > MAX_TEXT:
-            raise ValueError(f"more than {MAX_TEXT} characters")
+        text = read_small(path, MAX_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(

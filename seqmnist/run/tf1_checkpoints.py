@@ -18,6 +18,7 @@ from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
 from seqmnist.errors import UserError, differences, one_line
 from seqmnist.optimizer import AVERAGE
+from seqmnist.paths import read_small
 from seqmnist.record.folder import read_config
 from seqmnist.run import checkpoints
 
@@ -60,9 +61,7 @@ SLOT_NAMES = re.compile(
     r"/(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|AddSign|PowerSign)(_\d+)?$"
 )
 
-MAX_STATE = (
-    1 << 16
-)  # characters of a file `checkpoint`; one that lists 100 has some 5,000
+MAX_STATE = 1 << 16  # bytes of a file `checkpoint`; one that lists 100 has some 5,000
 
 
 class Saved(NamedTuple):
@@ -215,9 +214,8 @@ def _prefix(path):
     if _is_checkpoint(_exported(path)):
         return _exported(path)
     path = _folder(path)
-    with open(os.path.join(path, checkpoints.LATEST_FILE), encoding="utf-8") as file:
-        text = file.read(MAX_STATE + 1)
-    is_text = len(text) <= MAX_STATE and text.replace("\n", "").isprintable()
+    text = read_small(os.path.join(path, checkpoints.LATEST_FILE), MAX_STATE).decode()
+    is_text = text.replace("\n", "").isprintable()
     state = tf.train.get_checkpoint_state(path) if is_text else None
     if state is None:
         raise _no_latest(path)
