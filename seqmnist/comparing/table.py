@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from typing import Any, Callable, NamedTuple, Sequence
 
 from seqmnist.cli.options import NUMBERS, as_text
@@ -72,7 +73,12 @@ def _option(name: str) -> Callable[[Row], str]:
         if any(value != first for value in others):
             return "-"
         text = as_text(first)
-        return text[:8] if name in DIGESTS else _cut(text)
+        if name not in DIGESTS:
+            return _cut(text)
+        # Runs of the same data may have read them in different folders.
+        folder = row.options.get("data_dir") if name == "data_sha256" else None
+        place = os.path.basename(folder) if isinstance(folder, str) else ""
+        return _cut(f"{place} {text[:8]}".strip())
 
     return text
 

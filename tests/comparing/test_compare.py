@@ -88,6 +88,16 @@ def test_older_runs_have_the_defaults_in_a_group(tmp_path, capsys):
     assert [line[:end].split()[-1] for line in lines[1:3]] == ["0.0", "0.1"]
 
 
+def test_data_that_differ_are_named_by_their_folder(tmp_path, capsys):
+    make_run(tmp_path, 0, 190, data_sha256="a" * 64, data_dir="/sets/fashion")
+    make_run(tmp_path, 1, 180, data_sha256="b" * 64, data_dir="/sets/kmnist")
+    make_run(tmp_path, 2, 170, data_sha256="c" * 64, data_dir=["no path"])
+    lines, _ = lines_of(tmp_path, capsys)
+    assert "data_sha256" in lines[0]
+    assert "fashion aaaaaaaa" in lines[1] and "kmnist bbbbbbbb" in lines[2]
+    assert " cccccccc" in lines[3]
+
+
 def test_runs_that_differ_only_in_seed_share_a_row(tmp_path, capsys):
     for seed, correct in ((0, 190), (1, 196), (2, 193)):
         # What tells nothing of the numbers may differ.
