@@ -154,7 +154,7 @@ def fingerprint(folder):
     for row in rows:
         row.pop("seconds")
     found["metrics.csv"] = [sorted(row.items()) for row in rows]
-    for split in (".", "train", "validation", "test"):
+    for split in (".", "train", "validation"):
         found[f"events in {split}/"] = list(events(folder / split))
     for name in ("predictions.csv", "reading.csv"):
         found[name] = read(folder / name)

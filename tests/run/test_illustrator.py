@@ -165,7 +165,7 @@ def test_scalars_only_leaves_the_rest_out(small, tmp_path):
     assert not names & {"confusion.png", "mistakes.png"}
     kinds = {
         value.WhichOneof("value")
-        for split in (".", "train", "validation", "test")
+        for split in (".", "train", "validation")
         for _, value in values(folder, split)
     }
     assert not kinds & {"histo", "image"}
