@@ -147,10 +147,16 @@ def normalize(
     else:
         words += f", {polarity.replace('-', ' ')}"
     has_form = grey.shape == form[:2] and polarity == form.polarity
+    as_it_is = Picture(np.rint(grey).astype(np.uint8), f"{words}; taken as it is")
     if has_form and (_is_in_place(grey) or not form.is_mnist):
-        return Picture(np.rint(grey).astype(np.uint8), f"{words}; taken as it is")
+        return as_it_is
     light = grey if polarity == LIGHT_ON_DARK else 255 - grey
-    ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
+    try:
+        ink, is_sure = _find_ink(light, has_paper_border=polarity == border_says)
+    except UserError:
+        if has_form:
+            return as_it_is
+        raise
     top, bottom, left, right = _bounding_box(is_sure)
     inner = _find_inner(is_sure[top:bottom, left:right], light) if is_guessed else None
     if inner is not None:

@@ -46,6 +46,14 @@ def test_a_picture_of_mnists_size_is_converted_if_the_digit_is_elsewhere(splits)
         np.testing.assert_array_equal(as_it_is.pixels, image)
 
 
+def test_a_picture_of_mnists_size_that_cannot_be_converted_is_taken_as_it_is():
+    noise = np.random.RandomState(0).randint(0, 220, (28, 28)).astype(np.uint8)
+    noise[6:22, 6:22] = 255
+    assert normalize(noise).description.endswith("taken as it is")
+    with pytest.raises(UserError, match="its border is too uneven"):
+        normalize(np.pad(noise, 1, mode="edge"))
+
+
 def test_mnists_images_are_in_place(splits):
     in_place = [_is_in_place(image.astype(np.float32)) for image in splits.test.images]
     assert np.mean(in_place) == 1
