@@ -19,14 +19,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Sequence, Tuple
 
 from seqmnist.data.npz import array_names
 from seqmnist.errors import UserError
 
 KINDS = ("train-images", "train-labels", "test-images", "test-labels")
 MAX_DEPTH = 2  # folders below the given one
-MAX_LISTED = 5  # names in a message
+MAX_LISTED = 5  # items in a message
 MAX_ARRAYS = 6  # names of arrays of a file in a message; MedMNIST has so many
 
 IDX_NAME = re.compile(
@@ -201,10 +201,23 @@ def _what_is_missing(folder: Path, partial: Sources) -> str:
         there = next(iter(partial.values())).path
         return f"{there} is there, but no file of the {missing.replace('-', ' ')}"
     names = sorted(os.listdir(folder))
-    listed = ", ".join(_described(folder / name) for name in names[:MAX_LISTED])
-    if len(names) > MAX_LISTED:
-        listed += f" and {len(names) - MAX_LISTED} more"
-    return f"it has {listed}" if names else "it is empty"
+    what = listed(names, lambda name: _described(folder / name))
+    return f"it has {what}" if names else "it is empty"
+
+
+def listed(items: Sequence, words: Callable[[Any], str] = str) -> str:
+    """Lists the first few of some items in a message.
+
+    Args:
+        items: the items.
+        words: makes the words for an item.
+
+    Returns:
+        Such as `a, b and 3 more`.
+    """
+    first = ", ".join(map(words, items[:MAX_LISTED]))
+    more = len(items) - MAX_LISTED
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def _described(path: Path) -> str:

@@ -77,13 +77,17 @@ def read_idx(path: Path, kinds: dict[int, str]) -> tuple[np.ndarray, str]:
             is_gzip = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
             if not is_gzip:  # whatever the name says: browsers unpack what they fetch
-                return _parse_idx(path, raw, file_size, kinds)
-            max_size = max(file_size * MAX_GZIP_RATIO, ALWAYS_READ)
-            return _parse_idx(path, _Unzipped(raw), max_size, kinds)
+                return _parse_idx(path, raw, min(file_size, MAX_BYTES), kinds)
+            return _parse_idx(path, _Unzipped(raw), max_unpacked(file_size), kinds)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})")
     except (EOFError, zlib.error) as error:
         raise UserError(f"{path}: broken gzip data ({error}); fetch the file again")
+
+
+def max_unpacked(file_size: int) -> int:
+    """The most bytes that are unpacked from a compressed file of this size."""
+    return min(max(file_size * MAX_GZIP_RATIO, ALWAYS_READ), MAX_BYTES)
 
 
 class _Unzipped:
@@ -122,10 +126,10 @@ def _parse_idx(
     header, shape, dtype, name = _read_header(path, stream, kinds)
     num_bytes = functools.reduce(operator.mul, shape, dtype.itemsize)
     announced = f"{num_bytes} bytes for {' x '.join(map(str, shape))} {name}"
-    if num_bytes > min(max_size, MAX_BYTES):
+    if num_bytes > max_size:
         raise UserError(
             f"{path}: truncated, or a bomb: the header announces {announced}; at most "
-            f"{min(max_size, MAX_BYTES)} bytes are read from a file of this size"
+            f"{max_size} bytes are read from a file of this size"
         )
     digest = hashlib.sha256(header)
     chunks = []

@@ -18,6 +18,7 @@ from seqmnist.data.files import (
     find_class_names,
     find_sources,
     is_emnist,
+    listed,
 )
 from seqmnist.data.idx import INT32_MATRIX, UINT8_CUBE, UINT8_VECTOR, read_idx
 from seqmnist.data.npz import read_npz
@@ -44,7 +45,6 @@ LIGHT_ON_DARK = "light-on-dark"
 DARK_ON_LIGHT = "dark-on-light"
 
 QMNIST_COLUMNS = 8  # the first column is the class
-MAX_LISTED = 5  # classes in a message
 FAINT = 64  # brightest pixel of images whose range is not 0 to 255
 EXPECTED = 20  # images of a class; chance leaves out all of them once in 10**8 sets
 
@@ -222,7 +222,7 @@ def _odd_classes(
     share = len(validation) / (len(train) + len(validation))
     no_validation = (held_out == 0) & (counts * share >= EXPECTED)
     remarks = [
-        f"no {name} image is of class {_listed(np.flatnonzero(is_missing))}"
+        f"no {name} image is of class {listed(np.flatnonzero(is_missing).tolist())}"
         for name, is_missing in (
             ("training", no_training),
             ("validation", no_validation),
@@ -237,13 +237,6 @@ def _odd_classes(
     if (test == test[0]).all():
         remarks.append(f"all test labels are {test[0]}")
     return remarks
-
-
-def _listed(classes: np.ndarray) -> str:
-    """The first few of some classes, in words."""
-    listed = ", ".join(map(str, classes[:MAX_LISTED]))
-    more = len(classes) - MAX_LISTED
-    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _polarity(images: np.ndarray) -> str:

@@ -12,14 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from seqmnist.data.idx import (
-    ALWAYS_READ,
-    CHUNK_SIZE,
-    DTYPES,
-    MAX_BYTES,
-    MAX_GZIP_RATIO,
-    form,
-)
+from seqmnist.data.idx import CHUNK_SIZE, DTYPES, form, max_unpacked
 from seqmnist.errors import UserError
 
 SUFFIX = ".npy"  # of an array's file within the archive
@@ -60,9 +53,7 @@ def read_npz(path: Path, key: str, kinds: dict[int, str]) -> tuple[np.ndarray, s
         UserError: the file cannot be read, or the array is not of one of the `kinds`.
     """
     try:
-        max_size = min(
-            max(path.stat().st_size * MAX_GZIP_RATIO, ALWAYS_READ), MAX_BYTES
-        )
+        max_size = max_unpacked(path.stat().st_size)
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo(key + SUFFIX)
             if info.file_size > max_size:

@@ -77,6 +77,13 @@ def end(process):
     return process.returncode, out, err
 
 
+def start_endless(launch, small, tmp_path, *options):
+    """Starts two workers that do not end; returns launcher and run folder."""
+    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
+    process = launch("--workers", 2, *options, *argv)
+    return process, wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+
+
 @SLOW
 def test_workers_are_restarted_and_end_to_the_bit(small, launch, tmp_path):
     argv = [*small, "--steps", "300", "--report-every", "50", "--evaluate-every", "100"]
@@ -98,9 +105,7 @@ def test_workers_are_restarted_and_end_to_the_bit(small, launch, tmp_path):
 
 @SLOW
 def test_the_restarts_come_to_an_end(small, launch, tmp_path):
-    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
-    process = launch("--workers", 2, "--restarts", 0, *argv)
-    wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    process, _ = start_endless(launch, small, tmp_path, "--restarts", 0)
     os.kill(worker(process, 1), signal.SIGKILL)
     status, _, err = end(process)
     assert status == 137
@@ -109,9 +114,7 @@ def test_the_restarts_come_to_an_end(small, launch, tmp_path):
 
 @SLOW
 def test_a_signal_stops_all_in_order(small, launch, tmp_path):
-    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
-    process = launch("--workers", 2, *argv)
-    folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    process, folder = start_endless(launch, small, tmp_path)
     pids = children(process)
     assert len(pids) == 2
     process.send_signal(signal.SIGINT)
@@ -130,9 +133,7 @@ def test_what_the_launcher_says_is_one_printable_line(capsys):
 
 @SLOW
 def test_no_worker_outlives_a_killed_launcher(small, launch, tmp_path):
-    argv = ["train_rnn.py", *small, *ENDLESS, "--checkpoint-every", "20"]
-    process = launch("--workers", 2, *argv)
-    folder = wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
+    process, folder = start_endless(launch, small, tmp_path)
     workers = children(process)
     process.kill()
     process.wait()
