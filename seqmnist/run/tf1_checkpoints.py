@@ -7,7 +7,6 @@ import glob
 import ntpath
 import os
 import re
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.classifier import Classifier
-from seqmnist.errors import UserError, differences, one_line
+from seqmnist.errors import UserError, differences, tell
 from seqmnist.optimizer import AVERAGE
 from seqmnist.paths import read_small
 from seqmnist.record.folder import read_config
@@ -302,8 +301,7 @@ def _account_for(saved, used, cell_name, path):
             "--layers, is another"
         )
     if left:
-        names = one_line(", ".join(left))
-        print(f"--init-checkpoint: not read: {names}", file=sys.stderr)
+        tell(f"--init-checkpoint: not read: {', '.join(left)}")
 
 
 def _cell_scope(name, cell_name):
@@ -328,8 +326,7 @@ def _compare_options(path: str, names: list[str], config: Namespace) -> None:
         names = [name for name in MEANING_OPTIONS if name in there and name in here]
         found = differences({n: there[n] for n in names}, {n: here[n] for n in names})
         if found:
-            text = one_line("; ".join(found))
-            print(f"--init-checkpoint: other options: {text}", file=sys.stderr)
+            tell(f"--init-checkpoint: other options: {'; '.join(found)}")
 
 
 def _candidates(variable, saved, cell_name):
