@@ -1,8 +1,9 @@
 # `make` trains the three networks for a short time and compares them; `make test` tests
 # them, within minutes. Both make the environment .venv first, with any Python that
-# TensorFlow is built for. `make test-all` adds what takes long: kills, real workers,
-# TensorBoard's pages in a browser, thousands of generated inputs. `make test-tf1` runs
-# the tests of `make test` on TensorFlow 1.15.5, `make test-all-tf1` all of them.
+# TensorFlow is built for. `make test-ci` adds what takes long: kills, real workers,
+# TensorBoard's pages in a browser, thousands of generated inputs. `make test-all` tries
+# these in more ways. `make test-tf1` runs the tests of `make test` on TensorFlow 1.15.5,
+# `make test-all-tf1` all of them.
 # `make bench` measures the suite and its peers, `make bench-workers` a second worker;
 # `make torture` kills and resumes runs; `make results` trains for hours.
 
@@ -17,8 +18,9 @@ VENV_BENCH := .venv-bench
 
 # A process per core; those that are done early take tests over from the others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
+QUICK := -m "not slow and not variant"
 
-.PHONY: demo test test-all test-tf1 test-all-tf1 torture torture-tf1 bench bench-workers results lint clean
+.PHONY: demo test test-ci test-all test-tf1 test-all-tf1 torture torture-tf1 bench bench-workers results lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python train_rnn.py --preset quick
@@ -27,13 +29,16 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python compare.py
 
 test: $(VENV)/installed-tests
-	$(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL) $(QUICK)
+
+test-ci: $(VENV)/installed-tests
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not variant"
 
 test-all: $(VENV)/installed-tests
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
 
 test-tf1: $(VENV_TF1)/installed-tests
-	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
+	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL) $(QUICK)
 
 test-all-tf1: $(VENV_TF1)/installed-tests
 	$(VENV_TF1)/bin/python -m pytest $(IN_PARALLEL)

@@ -18,25 +18,34 @@ from seqmnist.run.checkpoints import Checkpoints
 NAMES = ["train_rnn", "train_lstm", "train_gru_pixel"]
 EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
 
-# Left to `make test-all`: what takes long and is shown in another way by `make test`.
+# Left to `make test-ci`: what takes long and is shown in another way by `make test`.
 SLOW = pytest.mark.slow
+# Left to `make test-all`: what takes long and is shown in another way by `make test-ci`.
+VARIANT = pytest.mark.variant
 
 
-def slow_after(count, values):
-    """A test's parameters; all but the first few are left to `make test-all`.
+def slow_after(count, values, variant_after=None):
+    """A test's parameters; all but the first few are left to slower test runs.
 
     Args:
-        count: the number of parameters that are left to `make test`.
+        count: the number of parameters that `make test` tries.
         values: the parameters; a tuple holds one value for each of several names.
+        variant_after: the number of parameters that `make test-ci` tries; all if not
+            given. `make test-all` tries the others.
     """
     rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    if variant_after is None:
+        variant_after = len(rows)
     return [
-        pytest.param(*row, marks=[SLOW] if index >= count else [])
-        for index, row in enumerate(rows)
+        pytest.param(
+            *row,
+            marks=VARIANT if i >= variant_after else [SLOW] if i >= count else [],
+        )
+        for i, row in enumerate(rows)
     ]
 
 
-ONE_SCRIPT = pytest.mark.parametrize("name", slow_after(1, NAMES))
+ONE_SCRIPT = pytest.mark.parametrize("name", slow_after(1, NAMES, variant_after=1))
 
 ENDLESS = ["--steps", "1000000", "--report-every", "never", "--evaluate-every", "never"]
 

@@ -1,6 +1,6 @@
 """Every code block of the pages is run, or it is said here why not.
 
-`make test` has each command taken by its program's own parser. `make test-all` runs the
+`make test` has each command taken by its program's own parser. `make test-ci` runs the
 commands in the blocks of a page in order, in a copy of the project, and compares the
 lines that they print with those of the page.
 """
@@ -47,7 +47,7 @@ NOT_TRIED = {
     "ip6tables": "changes the firewall of this machine",
 }
 
-# Commands whose options are only seen when they are run, by `make test-all`.
+# Commands whose options are only seen when they are run, by `make test-ci`.
 NOT_TAKEN = ("tensorboard", "saved_model_cli")
 
 # Commands that are not run; their words are taken by the program's parser.
@@ -227,11 +227,11 @@ def test_a_command_is_taken(command, folder, capsys):
     except SystemExit as stop:  # argparse's way, after --help too
         assert stop.code == 0
     printed = capsys.readouterr().out
-    if printed:  # by compare.py; the others are run by `make test-all`
+    if printed:  # by compare.py; the others are run by `make test-ci`
         check_printed(command.output, printed)
 
 
-# By `make test-all`: the commands in blocks are run.
+# By `make test-ci`: the commands in blocks are run.
 
 
 @pytest.fixture

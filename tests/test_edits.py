@@ -62,13 +62,6 @@ EDITS = {
         (LOGITS, "readout(tf.concat([outputs[:, t] for t in (9, 18, 27)], 1))"),
         ("readout(outputs)", "tf.stack([logits] * 28, 1)"),
     ],
-    "label smoothing": [
-        (
-            LOSS,
-            "return tf.losses.softmax_cross_entropy("
-            "tf.one_hot(labels, 10), outputs.logits, label_smoothing=0.1)",
-        ),
-    ],
     "a loss at every time step": [
         (
             LOSS,
@@ -120,6 +113,13 @@ EDITS = {
         (
             "cell = stack(cells)",
             'cell = MinimalGatedUnit(config.units, "minimal_gated_unit")',
+        ),
+    ],
+    "label smoothing": [
+        (
+            LOSS,
+            "return tf.losses.softmax_cross_entropy("
+            "tf.one_hot(labels, 10), outputs.logits, label_smoothing=0.1)",
         ),
     ],
     "dropout": [(LOGITS, "readout(dropout(state, 0.5, noise))")],
@@ -189,7 +189,7 @@ class Run:
 SGD = [(ADAM, "return tf.train.GradientDescentOptimizer(1.0)")]
 
 
-@pytest.mark.parametrize("edit", slow_after(2, EDITS))
+@pytest.mark.parametrize("edit", slow_after(2, EDITS, variant_after=6))
 def test_an_edit_trains_as_written_on_both_paths(
     edit, parse, small_data, tmp_path, monkeypatch
 ):
@@ -219,6 +219,7 @@ def test_an_edit_trains_as_written_on_both_paths(
             *("mean of the outputs over time", "three time steps", "two directions"),
             *("a frozen kernel", "a cell of one's own"),
         ],
+        variant_after=3,
     ),
 )
 def test_the_gradients_of_an_edit_are_those_of_the_plain_path(edit, parse, small_data):
@@ -341,7 +342,7 @@ REPLACED = {
 }
 
 
-@pytest.mark.parametrize("part", slow_after(1, REPLACED))
+@pytest.mark.parametrize("part", slow_after(1, REPLACED, variant_after=2))
 def test_what_is_replaced_in_a_script_is_replaced_everywhere(
     part, small, tmp_path, monkeypatch, capsys
 ):

@@ -20,10 +20,12 @@ from scripts import (
     ENDLESS,
     PATIENCE,
     SLOW,
+    VARIANT,
     environment,
     main,
     read_until,
     run_folders,
+    slow_after,
     start,
     wait_for_checkpoint,
 )
@@ -110,8 +112,9 @@ def together(count, name, argv, log_dir, start_workers):
     return folder
 
 
-@SLOW
-@pytest.mark.parametrize("name, count", [("train_rnn", 2), ("train_lstm", 3)])
+@pytest.mark.parametrize(
+    "name, count", slow_after(0, [("train_lstm", 3), ("train_rnn", 2)], variant_after=1)
+)
 def test_the_answer_is_that_of_one(name, count, small, start_workers, tmp_path):
     """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
     argv = [
@@ -243,8 +246,7 @@ def test_a_worker_that_hangs_ends_the_other(small, start_workers, tmp_path):
     assert line.startswith("error: worker 0 of 2 lost the others: no answer for 15 sec")
 
 
-@SLOW
-@pytest.mark.parametrize("told", [0, 1])
+@pytest.mark.parametrize("told", slow_after(0, [1, 0], variant_after=1))
 def test_a_signal_to_one_stops_all_after_the_same_step(
     told, small, start_workers, tmp_path
 ):
@@ -430,7 +432,7 @@ def test_a_chief_that_is_mute_is_named(small):
     )
 
 
-@SLOW
+@VARIANT
 def test_workers_that_do_not_train_evaluate(small, start_workers, tmp_path):
     argv = [*small, "--steps", "0", "--evaluate-every", "never"]
     folder = together(2, "train_rnn", argv, tmp_path / "logs", start_workers)

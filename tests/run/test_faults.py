@@ -64,6 +64,7 @@ def check_goes_on(name, folder):
             ("train_lstm", signal.SIGTERM),
             ("train_gru_pixel", signal.SIGINT),
         ],
+        variant_after=2,
     ),
 )
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(

@@ -93,10 +93,11 @@ def stopped(name, argv, step, stop_after, monkeypatch, tmp_path):
         1,
         [
             ("train_rnn", "auto", "all", [16]),
+            ("train_lstm", "plain", "all", [11, 40]),
             ("train_lstm", "auto", "scalars", [16]),
             ("train_gru_pixel", "auto", "scalars", [16]),
-            ("train_lstm", "plain", "all", [11, 40]),
         ],
+        variant_after=2,
     ),
 )
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
