@@ -20,7 +20,7 @@ EACH_SCRIPT = pytest.mark.parametrize("name", NAMES)
 
 # Left to `make test-ci`: what takes long and is shown in another way by `make test`.
 SLOW = pytest.mark.slow
-# Left to `make test-all`: what takes long and is shown in another way by `make test-ci`.
+# Left to `make test-all`: what takes long and is shown elsewhere by `make test-ci`.
 VARIANT = pytest.mark.variant
 
 
