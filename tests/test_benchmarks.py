@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import SLOW
+from scripts import VARIANT
 
 from seqmnist import tf1 as tf
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@SLOW
+@VARIANT
 def test_the_benchmark_measures_the_suite_both_ways(tmp_path):
     """A loss that is not the one that NumPy finds would end it."""
     out = tmp_path / "bench"

@@ -189,7 +189,7 @@ class Run:
 SGD = [(ADAM, "return tf.train.GradientDescentOptimizer(1.0)")]
 
 
-@pytest.mark.parametrize("edit", slow_after(2, EDITS, variant_after=6))
+@pytest.mark.parametrize("edit", slow_after(2, EDITS, variant_after=5))
 def test_an_edit_trains_as_written_on_both_paths(
     edit, parse, small_data, tmp_path, monkeypatch
 ):

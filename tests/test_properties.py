@@ -15,7 +15,7 @@ import pytest
 from conftest import write_idx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripts import SLOW
+from scripts import slow_after
 
 import train_gru_pixel
 import train_lstm
@@ -24,13 +24,22 @@ from seqmnist.cli import options, parser
 from seqmnist.data import mnist
 from seqmnist.errors import UserError
 
-MANY = settings(
-    max_examples=5_000,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+# Generated inputs: these are the same ones in each run of the tests.
+FEW_OR_MANY = pytest.mark.parametrize(
+    "count", slow_after(0, [1_000, 10_000], variant_after=1)
 )
+
+
+def holds(check, count, **strategies):
+    """Calls `check` with `count` generated inputs, whose kinds have its names."""
+    many = settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    many(given(**strategies)(check))()
 
 
 def idx_bytes(array):
@@ -65,26 +74,26 @@ def mutated_files(draw):
     return bytes(data)
 
 
-@SLOW
-@MANY
-@given(data=mutated_files(), name=st.sampled_from(["file", "file.gz"]))
-def test_a_mutated_file_reads_whole_or_gives_the_documented_error(
-    data, name, tmp_path_factory
-):
-    path = tmp_path_factory.getbasetemp() / name
-    path.write_bytes(data)
-    for read in (mnist.read_images, mnist.read_labels):
-        try:
-            array, digest = read(path)
-        except UserError as error:
-            assert str(error).startswith(f"{path}: ")
-            assert str(error).isprintable()
-        else:
-            assert array.dtype == np.uint8 and len(array) and len(digest) == 64
-            if read is mnist.read_images:
-                assert array.shape[1:] == (28, 28)
+@FEW_OR_MANY
+def test_a_mutated_file_reads_whole_or_gives_the_documented_error(count, tmp_path):
+    def check(data, name):
+        path = tmp_path / name
+        path.write_bytes(data)
+        for read in (mnist.read_images, mnist.read_labels):
+            try:
+                array, digest = read(path)
+            except UserError as error:
+                assert str(error).startswith(f"{path}: ")
+                assert str(error).isprintable()
             else:
-                assert array.ndim == 1 and array.max() <= 255
+                assert array.dtype == np.uint8 and len(array) and len(digest) == 64
+                if read is mnist.read_images:
+                    assert array.shape[1:] == (28, 28)
+                else:
+                    assert array.ndim == 1 and array.max() <= 255
+
+    names = st.sampled_from(["file", "file.gz"])
+    holds(check, count, data=mutated_files(), name=names)
 
 
 def test_the_reader_does_accept_what_was_not_mutated(tmp_path):
@@ -200,28 +209,33 @@ def one_parser_per_script():
         yield
 
 
-@SLOW
+@FEW_OR_MANY
 @pytest.mark.usefixtures("one_parser_per_script")
-@MANY
-@given(argv=command_lines(), script=st.sampled_from(SCRIPTS))
-def test_a_command_line_is_understood_or_refused_in_one_line(argv, script):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            config = parser.parse(
-                argv, script.__name__, script.__doc__, script.DEFAULTS, script.PRESETS
-            )
-        except SystemExit as end:
-            if end.code == 0:
-                assert {"-h", "--help"} & set(argv)
+def test_a_command_line_is_understood_or_refused_in_one_line(count):
+    def check(argv, script):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                config = parser.parse(
+                    argv,
+                    script.__name__,
+                    script.__doc__,
+                    script.DEFAULTS,
+                    script.PRESETS,
+                )
+            except SystemExit as end:
+                if end.code == 0:
+                    assert {"-h", "--help"} & set(argv)
+                    return
+                assert end.code == 2 and not out.getvalue()
+                assert err.getvalue().startswith("error: ")
+                line = err.getvalue()
+                assert line[-1] == "\n" and line[:-1].isprintable()
                 return
-            assert end.code == 2 and not out.getvalue()
-            assert err.getvalue().startswith("error: ")
-            line = err.getvalue()
-            assert line[-1] == "\n" and line[:-1].isprintable()
-            return
-    assert isinstance(config, argparse.Namespace)
-    assert not out.getvalue() and not err.getvalue()
-    assert 1 <= config.units <= 4096 and 0 <= config.seed <= options.MAX_SEED
-    assert (config.epochs is None) != (config.steps is None)
-    assert config.view in ("rows", "pixels")
+        assert isinstance(config, argparse.Namespace)
+        assert not out.getvalue() and not err.getvalue()
+        assert 1 <= config.units <= 4096 and 0 <= config.seed <= options.MAX_SEED
+        assert (config.epochs is None) != (config.steps is None)
+        assert config.view in ("rows", "pixels")
+
+    holds(check, count, argv=command_lines(), script=st.sampled_from(SCRIPTS))

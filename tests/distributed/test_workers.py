@@ -39,8 +39,6 @@ from seqmnist.record.log import read_metrics
 from seqmnist.run.checkpoints import Checkpoints
 from seqmnist.scripts import script_digest
 
-HAS_FAST_PATH = int(tf.VERSION.split(".")[0]) >= 2
-
 # The sums of a batch are rounded in another order; that is all that differs. Of the
 # largest entry of each variable.
 BOUND = 1e-5
@@ -113,12 +111,20 @@ def together(count, name, argv, log_dir, start_workers):
 
 
 @pytest.mark.parametrize(
-    "name, count", slow_after(0, [("train_lstm", 3), ("train_rnn", 2)], variant_after=1)
+    "name, count, recurrence",
+    slow_after(
+        0,
+        [("train_gru_pixel", 3, "auto"), ("train_lstm", 2, "plain")],
+        variant_after=1,
+    ),
 )
-def test_the_answer_is_that_of_one(name, count, small, start_workers, tmp_path):
+def test_the_answer_is_that_of_one(
+    name, count, recurrence, small, start_workers, tmp_path
+):
     """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
     argv = [
         *small,
+        *("--recurrence", recurrence),
         *("--max-grad-norm", "0.5", "--ema-decay", "0.9", "--weight-decay", "0.1"),
         *("--evaluate-every", "6", "--report-every", "3"),
         *("--max-shift", "1", "--max-slant", "0.3"),
@@ -139,16 +145,6 @@ def test_the_answer_is_that_of_one(name, count, small, start_workers, tmp_path):
         assert [row[k] for k in same] == [expected[k] for k in same]
         assert row["loss"] == pytest.approx(expected["loss"], abs=BOUND)
     assert json.loads((several / "config.json").read_text())["workers"] == count
-
-
-@SLOW
-@pytest.mark.skipif(not HAS_FAST_PATH, reason="no fast path")
-def test_the_fast_path_gives_the_answer_of_one_too(small, start_workers, tmp_path):
-    argv = [*small, "--recurrence", "fast", "--max-grad-norm", "0.5"]
-    one = alone("train_gru_pixel", argv, tmp_path / "one")
-    two = together(2, "train_gru_pixel", argv, tmp_path / "two", start_workers)
-    expected, found = final_weights(one), final_weights(two)
-    assert_close(found, expected)
 
 
 @SLOW
@@ -195,7 +191,7 @@ def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
     assert differences(fingerprint(whole), fingerprint(folder)) == []
 
 
-@SLOW
+@VARIANT
 def test_the_documented_pods_go_on_where_they_were(small, tmp_path):
     """Its shell lines as they stand, but for addresses, folder and a short training."""
     job = named_blocks(DOCS_DIR / "workers.md")["job"]
@@ -277,7 +273,7 @@ def test_a_worker_with_other_options_is_refused_by_all(small, start_workers, tmp
     assert not list(tmp_path.glob("logs/*/*"))
 
 
-@SLOW
+@VARIANT
 def test_a_worker_with_other_data_is_refused(
     small, small_data, start_workers, tmp_path
 ):

@@ -148,7 +148,7 @@ def network(request, monkeypatch):
                 if "masked" not in cell  # those are above
             ],
         ],
-        variant_after=6,
+        variant_after=5,
     ),
 )
 def test_outputs_and_gradients_are_those_of_the_plain_path(

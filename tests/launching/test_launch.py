@@ -11,6 +11,7 @@ from scripts import (
     ENDLESS,
     PATIENCE,
     SLOW,
+    VARIANT,
     environment,
     main,
     run_folders,
@@ -202,7 +203,7 @@ def test_a_sweep_goes_on_with_what_was_stopped(common, launch, tmp_path):
     assert status == 0 and "[1] resumed after step " in out
 
 
-@SLOW
+@VARIANT
 def test_a_sweep_notes_what_diverged_and_fails_with_its_status(
     common, launch, tmp_path
 ):

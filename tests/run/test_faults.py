@@ -178,8 +178,10 @@ def new_home(tmp_path):
     return {**os.environ, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
 
 
-@SLOW
-@pytest.mark.parametrize("size, resumable", [(3_000, False), (100_000, True)])
+@pytest.mark.parametrize(
+    "size, resumable",
+    slow_after(0, [(100_000, True), (3_000, False)], variant_after=1),
+)
 def test_a_file_size_limit_is_one_line(size, resumable, endless, new_home, tmp_path):
     """Too small for the first checkpoint; or for the events, after a while."""
 
@@ -200,10 +202,10 @@ def test_a_file_size_limit_is_one_line(size, resumable, endless, new_home, tmp_p
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of its own with room for 600 kB."""
+    """A file system of its own with room for 400 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
     if (
         shutil.which("mount") is None
         or subprocess.run(mount, capture_output=True).returncode

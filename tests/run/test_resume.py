@@ -315,7 +315,7 @@ def test_options_that_do_not_change_the_run_may_be_given(half, capsys, small_dat
 
 
 @pytest.mark.parametrize(
-    "name, is_finished", [("train_rnn", True), ("train_lstm", False)]
+    "name, is_finished", slow_after(1, [("train_rnn", True), ("train_lstm", False)])
 )
 def test_a_run_may_be_made_longer(
     name, is_finished, small, stop_after, monkeypatch, tmp_path, capsys
