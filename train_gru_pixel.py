@@ -29,7 +29,11 @@ from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import as_sequences
 
-CELL_OPTIONS = {"recurrent_init": "glorot", "bias_init": "default"}
+CELL_OPTIONS = {
+    "recurrent_init": "glorot",
+    "bias_init": "default",
+    "coarse_part": 0.0,
+}
 DEFAULTS = {"view": "pixels", "units": 64, "cell_name": "gru_cell", **CELL_OPTIONS}
 # With these settings every run learned, and early; results/ has the runs.
 RECIPE = {
@@ -97,6 +101,7 @@ def network(images, config, noise):
                 bias_init=config.bias_init,
                 time_steps=time_steps,
                 candidate_mask=candidate_mask(images, config.units, rate, noise, layer),
+                step_length=config.step_length,
             )
             for layer in range(config.layers)
         ]

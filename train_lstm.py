@@ -29,7 +29,12 @@ from seqmnist.rnn import dynamic_rnn
 from seqmnist.run.training import train_and_evaluate
 from seqmnist.sequences import as_sequences
 
-CELL_OPTIONS = {"forget_bias": 1.0, "recurrent_init": "glorot", "bias_init": "default"}
+CELL_OPTIONS = {
+    "forget_bias": 1.0,
+    "recurrent_init": "glorot",
+    "bias_init": "default",
+    "coarse_part": 0.0,
+}
 DEFAULTS = {"view": "rows", "units": 128, "cell_name": "lstm_cell", **CELL_OPTIONS}
 # The settings with the highest accuracy, with distortions; results/ has the runs.
 RECIPE = {
@@ -102,6 +107,7 @@ def network(images, config, noise):
                 bias_init=config.bias_init,
                 time_steps=time_steps,
                 candidate_mask=candidate_mask(images, config.units, rate, noise, layer),
+                step_length=config.step_length,
             )
             for layer in range(config.layers)
         ]

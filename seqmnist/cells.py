@@ -14,6 +14,7 @@ logistic function.
 """
 
 import contextlib
+import math
 from collections import namedtuple
 
 from seqmnist import tf1 as tf
@@ -41,6 +42,11 @@ class RecurrentCell:
         candidate_mask: factors for the candidate, the tanh of the equations: float
             `[batch_size, num_units]`, the same at all time steps; a constant to
             gradients. `None` for none. See `candidate_mask` in noise.py.
+        step_length: the time steps that one time step stands for. A gate that keeps the
+            share σ(b) of the state forgets within about 1 + exp(b) time steps, and in
+            longer steps it has to forget within fewer: log(step_length) is subtracted
+            from b, outside the variables (Tallec and Ollivier, arXiv:1804.11188,
+            section 2, on rescaled time).
 
     Raises:
         TypeError: the name is not a string. TF1's cells take an `activation` in this
@@ -57,6 +63,7 @@ class RecurrentCell:
         bias_init="default",
         time_steps=None,
         candidate_mask=None,
+        step_length=1,
     ):
         if not isinstance(name, str):
             raise TypeError(
@@ -78,6 +85,7 @@ class RecurrentCell:
         self.bias_init = bias_init
         self.time_steps = time_steps
         self.candidate_mask = candidate_mask
+        self.step_length = step_length
         if candidate_mask is not None:
             tf.TensorShape(candidate_mask.shape).assert_has_rank(2)
         self._built = None  # (graph, scope) of the variables, once they are made
@@ -222,6 +230,21 @@ class RecurrentCell:
         )
         return kernel, bias
 
+    def _rescaled(self, weights, signs):
+        """A kernel and its bias, which keeps the state for fewer but longer steps.
+
+        Args:
+            weights: the variables kernel and bias.
+            signs: for each gate, -1 if it keeps the state, 1 if it lets in the new,
+                else 0.
+        """
+        if self.step_length == 1:
+            return weights
+        kernel, bias = weights
+        shifts = [sign * math.log(self.step_length) for sign in signs]
+        shifts = [shift for shift in shifts for _ in range(self.num_units)]
+        return kernel, bias + tf.constant(shifts, bias.dtype.base_dtype)
+
     def _memory_bias(self, to_gates):
         """The initializer of all gates' biases; see `MemoryBias`."""
         return MemoryBias(self.bias_init, self.time_steps, self.num_units, to_gates)
@@ -234,7 +257,7 @@ class BasicRNNCell(RecurrentCell):
 
     Variables: `kernel` W `[input_size + num_units, num_units]`, `bias` b `[num_units]`.
 
-    The cell has no gates, so it takes no `bias_init`.
+    The cell has no gates, so it takes no `bias_init` and no `step_length`.
 
     Source: Elman, "Finding structure in time", Cognitive Science 14, 1990.
     """
@@ -284,9 +307,16 @@ class LSTMCell(RecurrentCell):
         bias_init="default",
         time_steps=None,
         candidate_mask=None,
+        step_length=1,
     ):
         super().__init__(
-            num_units, name, recurrent_init, bias_init, time_steps, candidate_mask
+            num_units,
+            name,
+            recurrent_init,
+            bias_init,
+            time_steps,
+            candidate_mask,
+            step_length,
         )
         self.forget_bias = forget_bias
 
@@ -315,7 +345,8 @@ class LSTMCell(RecurrentCell):
 
     def _weights(self, input_size, dtype):
         initializer = self._bias_initializer()
-        return [self._kernel_and_bias(input_size, dtype, 4, "", initializer)]
+        weights = self._kernel_and_bias(input_size, dtype, 4, "", initializer)
+        return [self._rescaled(weights, [1, 0, -1, 0])]
 
     def _bias_initializer(self):
         """Zeros by default; else f keeps the state as `bias_init` says, i = 1 - f."""
@@ -356,9 +387,16 @@ class GRUCell(RecurrentCell):
         bias_init="default",
         time_steps=None,
         candidate_mask=None,
+        step_length=1,
     ):
         super().__init__(
-            num_units, name, recurrent_init, bias_init, time_steps, candidate_mask
+            num_units,
+            name,
+            recurrent_init,
+            bias_init,
+            time_steps,
+            candidate_mask,
+            step_length,
         )
 
     def call(self, inputs, state):
@@ -371,8 +409,9 @@ class GRUCell(RecurrentCell):
 
     def _weights(self, input_size, dtype):
         initializer = self._bias_initializer()
+        of_gates = self._kernel_and_bias(input_size, dtype, 2, "gates/", initializer)
         return [
-            self._kernel_and_bias(input_size, dtype, 2, "gates/", initializer),
+            self._rescaled(of_gates, [0, -1]),
             self._kernel_and_bias(input_size, dtype, 1, "candidate/"),
         ]
 

@@ -7,12 +7,13 @@ import copy
 import zlib
 from argparse import Namespace
 from collections import namedtuple
-from typing import Callable, Iterator
+from typing import Callable, Iterator, NamedTuple
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import UserError
 from seqmnist.noise import Noise
-from seqmnist.optimizer import Optimizer, average_weights
+from seqmnist.optimizer import Optimizer, Step, average_weights
+from seqmnist.sequences import HALVING, halved
 
 MAX_PIXEL = 255.0
 
@@ -34,6 +35,14 @@ The other fields are those of `Outputs`.
 """
 
 
+class Training(NamedTuple):
+    """A batch's `Trace` with noise, its gradients, and the `Step` that applies them."""
+
+    trace: Trace
+    gradients: list[tf.Tensor]
+    step: Step
+
+
 class Classifier:
     """A script's network in a graph of its own, with placeholders for a batch.
 
@@ -45,8 +54,8 @@ class Classifier:
         config: the run's configuration, see cli/options.py; with `image_shape` and
             `num_classes`, as in `Splits`.
         network: the script's function: takes images, uint8 `[batch_size, height,
-            width]`, the configuration, and the `Noise` in training, else `None`;
-            returns `Outputs`.
+            width]`, the configuration with `step_length`, and the `Noise` in training,
+            else `None`; returns `Outputs`.
         loss: the script's function: takes labels, int32 `[batch_size]`, the `Outputs`
             and the configuration; returns a float32 scalar, a mean over the batch.
         optimizer: the script's function: takes a callable that returns the learning
@@ -62,6 +71,8 @@ class Classifier:
         optimizer: the `Optimizer`.
         gradients: gradients of the training loss, in the order of `optimizer.weights`.
         update: the `Step` that applies the gradients.
+        trainings: these three as a `Training`; and that of the coarse steps, which read
+            the images at half their height and width, if the run has any.
         evaluation: the `Trace` for evaluation, without noise.
         average: the `WeightAverage` that evaluations use in place of the weights, or
             `None`.
@@ -101,10 +112,25 @@ class Classifier:
             self.training_graph_def = self.graph.as_graph_def(add_shapes=True)
             with tf.name_scope("evaluation"):
                 self.evaluation = self.trace(self.images, self.labels)
+            self.trainings = [Training(self.training, self.gradients, self.update)]
+            if getattr(config, "coarse_part", 0):
+                self.trainings.append(self._coarse_training(noise))
             self.init_op = tf.global_variables_initializer()
 
+    def _coarse_training(self, noise):
+        """Builds the update on images at half their height and width."""
+        with tf.name_scope("coarse"):
+            trace = self.trace(self.images, self.labels, noise, is_coarse=True)
+            gradients = tf.gradients(trace.loss, self.optimizer.weights)
+            before = [trace.loss, trace.correct_count]
+            return Training(trace, gradients, self.optimizer.apply(gradients, before))
+
     def trace(
-        self, images: tf.Tensor, labels: tf.Tensor, noise: Noise | None = None
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        noise: Noise | None = None,
+        is_coarse: bool = False,
     ) -> Trace:
         """Traces the network again with the same variables, also within a function.
 
@@ -112,13 +138,15 @@ class Classifier:
             images: uint8 `[batch_size, height, width]`.
             labels: int32 `[batch_size]`.
             noise: the `Noise` in training, else `None`.
+            is_coarse: whether the network reads the images at half their height and
+                width.
 
         Returns:
             The `Trace`.
         """
         before = len(self.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES))
         with tf.variable_scope(tf.get_variable_scope(), reuse=True):
-            trace = self._trace(images, labels, noise)
+            trace = self._trace(images, labels, noise, is_coarse)
         variables = self.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
         if len(variables) > before:
             names = ", ".join(variable.op.name for variable in variables[before:])
@@ -128,9 +156,13 @@ class Classifier:
             )
         return trace
 
-    def _trace(self, images, labels, noise=None):
+    def _trace(self, images, labels, noise=None, is_coarse=False):
         """Traces the network, the loss and the count of correct examples."""
-        outputs = self.network(images, self.config, noise)
+        step_length = 1
+        if is_coarse:
+            images, step_length = halved(images), HALVING
+        config = Namespace(**vars(self.config), step_length=step_length)
+        outputs = self.network(images, config, noise)
         if not isinstance(outputs, Outputs):
             raise UserError(
                 f"the script's network() returns {type(outputs).__name__}; expected "
@@ -150,7 +182,7 @@ class Classifier:
             f"[batch_size, time_steps, {classes}]",
         )
         with tf.name_scope("loss"):
-            loss = self._loss(labels, outputs, self.config)
+            loss = self._loss(labels, outputs, config)
             mean = "[], a mean over the batch: tf.reduce_mean"
             _check_shape("the script's loss has", loss, [], mean)
             correct_count = count_correct(labels, outputs.logits)

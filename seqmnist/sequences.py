@@ -14,6 +14,7 @@ import numpy as np
 from seqmnist import tf1 as tf
 
 VIEWS = ("rows", "pixels")
+HALVING = 2 * 2  # pixels of an image for each pixel of the halved one
 
 # The seed of the permutation that many papers on permuted MNIST use.
 PERMUTATION_SEED = 92916
@@ -69,3 +70,19 @@ def as_sequences(images: tf.Tensor, view: str, permute: int | None = None) -> tf
         pixels = tf.reshape(images, [-1, height * width])
         images = tf.gather(pixels, permutation(permute, height * width), axis=1)
     return tf.reshape(images, [-1, *sequence_shape(view, height, width)])
+
+
+def halved(images: tf.Tensor) -> tf.Tensor:
+    """Halves the height and the width of images: each pixel is the mean of four.
+
+    Args:
+        images: uint8 `[batch_size, height, width]`; height and width are static and
+            even.
+
+    Returns:
+        uint8 `[batch_size, height / 2, width / 2]`, rounded.
+    """
+    _, height, width = images.shape.as_list()
+    squares = tf.reshape(images, [-1, height // 2, 2, width // 2, 2])
+    means = tf.reduce_mean(tf.cast(squares, tf.float32), axis=[2, 4])
+    return tf.cast(tf.round(means), tf.uint8)

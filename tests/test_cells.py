@@ -186,6 +186,38 @@ def test_the_other_gates_biases_go_with_it(bias_init):
     assert not j.any() and not o.any()
 
 
+@pytest.mark.parametrize(
+    "cell_class, shifts",
+    [
+        (LSTMCell, {"lstm_cell/bias": [1, 0, -1, 0]}),
+        (GRUCell, {"gru_cell/gates/bias": [0, -1], "gru_cell/candidate/bias": [0]}),
+    ],
+)
+def test_a_longer_step_keeps_the_state_for_fewer_steps(cell_class, shifts):
+    """Outside the variables: shifted by log(4), they do the same with a step of 1."""
+    inputs = random_inputs().astype(np.float32)
+    outputs = []
+    for step_length in (4, 1):
+        with seeded_graph(0) as graph, tf.Session(graph=graph) as session:
+            cell = cell_class(NUM_UNITS, step_length=step_length)
+            found, _ = tf.nn.dynamic_rnn(cell, tf.constant(inputs), dtype=tf.float32)
+            session.run(tf.global_variables_initializer())
+            biases = {
+                v.op.name: v for v in cell.trainable_variables if "bias" in v.name
+            }
+            assert biases.keys() == {f"rnn/{name}" for name in shifts}
+            if step_length == 1:
+                before = session.run(found)
+                for name, signs in shifts.items():
+                    bias = biases[f"rnn/{name}"]
+                    value = session.run(bias)
+                    value += np.repeat(signs, NUM_UNITS) * np.float32(np.log(4))
+                    bias.load(value, session)
+                assert np.abs(session.run(found) - before).max() > 0.01
+            outputs.append(session.run(found))
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+
+
 def test_a_stack_reads_the_outputs_of_the_cell_below():
     """Against the two cells one after the other; TF1's names."""
     inputs = random_inputs().astype(np.float32)

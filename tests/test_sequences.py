@@ -8,6 +8,7 @@ from seqmnist.sequences import (
     PERMUTATION_SEED,
     VIEWS,
     as_sequences,
+    halved,
     permutation,
     sequence_shape,
 )
@@ -69,3 +70,15 @@ def test_other_shapes_are_refused(shape):
     with tf.Graph().as_default():
         with pytest.raises(ValueError, match=r"expected \[None, height, width\]"):
             as_sequences(tf.placeholder(tf.uint8, shape), "rows")
+
+
+def test_halved_images_have_the_means_of_four_pixels():
+    images = (IMAGES[:, :6, :10] % 251).astype(np.uint8)
+    images[0, :2, :2] = [[0, 1], [1, 1]]  # 0.75
+    with tf.Graph().as_default(), tf.Session() as session:
+        tensor = halved(tf.constant(images))
+        found = session.run(tensor)
+    assert tensor.shape.as_list() == [len(images), 3, 5] and found.dtype == np.uint8
+    assert found[0, 0, 0] == 1
+    corners = [images[:, i::2, j::2].astype(float) for i in (0, 1) for j in (0, 1)]
+    np.testing.assert_allclose(found, np.mean(corners, axis=0), atol=0.5)

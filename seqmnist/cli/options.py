@@ -212,6 +212,17 @@ OPTIONS: dict[str, list[Option]] = {
             is_rare=True,
         ),
         Option(
+            "coarse_part",
+            "part of the run, from its start, in which training reads images at half "
+            "their height and width, in a quarter of the time steps, 0 or more, below "
+            "1",
+            default=0.0,
+            type=number(minimum=0, below=1),
+            metavar="X",
+            is_number=True,
+            is_rare=True,
+        ),
+        Option(
             "forget_bias",
             "of an LSTM: added to the forget gate before the sigmoid",
             type=number(),

@@ -225,6 +225,8 @@ def parse(
     told = {**presets[preset], **given} if values["schedule"] == schedule else given
     if values["schedule"] == "cosine" and "decay_steps" not in told:
         values["decay_steps"] = ALL
+    if "coarse_part" not in given and _no_coarse_steps(values):
+        values["coarse_part"] = 0.0  # a preset's applies to the preset's own view only
     values["evaluate_splits"] = list(dict.fromkeys(values["evaluate_splits"]))
     _check_combinations(parser, given, values)
     known.update(preset=preset, label=label(chosen, given, values["seed"]))
@@ -255,6 +257,11 @@ def _check_combinations(
             "argument --forget-bias: does nothing with --bias-init "
             f"{values['bias_init']}, which sets the sum of both; leave out one of them"
         )
+    if "coarse_part" in given and _no_coarse_steps(values):
+        parser.error(
+            "argument --coarse-part: images can be read at half their height and width "
+            f"pixel by pixel only, in reading order; {_no_coarse_steps(values)}"
+        )
     if "evaluate_splits" in given:
         if values["evaluate_every"] == NEVER:
             parser.error(
@@ -266,6 +273,15 @@ def _check_combinations(
                 "argument --evaluate-splits: with --validation-size 0 there is no "
                 "validation split; leave out validation"
             )
+
+
+def _no_coarse_steps(values: Mapping[str, Any]) -> str:
+    """Why a run cannot have coarse steps, as advice; "" if it can, or has none."""
+    if not values.get("coarse_part"):
+        return ""
+    if values["view"] != "pixels":
+        return "add --view pixels"
+    return "leave out --permute" if values["permute"] is not None else ""
 
 
 def _describe_presets(presets: Mapping[str, Mapping[str, Any]]) -> str:

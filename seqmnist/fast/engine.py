@@ -90,7 +90,7 @@ class CompiledEngine(PlainEngine):
         self._slow: set[str] = set()
         try:
             with classifier.graph.as_default(), tf.name_scope("fast"):
-                self._build_update()
+                self._build_updates()
                 self._build_evaluation()
                 self._initializer = tf.local_variables_initializer()
         except NOT_TRACED as error:
@@ -122,11 +122,13 @@ class CompiledEngine(PlainEngine):
             return plain_engine(self.classifier, self.workers, str(error))
         return self
 
-    def update(self, session: tf.Session, batches: Sequence[Batch]) -> list[Update]:
+    def update(
+        self, session: tf.Session, batches: Sequence[Batch], is_coarse: bool = False
+    ) -> list[Update]:
         feed = self._feed_updates(batches)
         try:
-            with self._compiling("update"):
-                values = self.workers.run(session, self._updates, feed)
+            with self._compiling("coarse update" if is_coarse else "update"):
+                values = self.workers.run(session, self._updates[is_coarse], feed)
         except CannotCompile as error:
             raise UserError(f"the optimizer: {error}; use --recurrence plain")
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
@@ -181,8 +183,8 @@ class CompiledEngine(PlainEngine):
             self._num_updates: len(batches),
         }
 
-    def _build_update(self):
-        """Builds the graph of up to `max_updates` updates."""
+    def _build_updates(self):
+        """Builds the graph of up to `max_updates` updates, and that of coarse ones."""
         sizes = self._part_sizes
         shape = [self.max_updates, sum(sizes)]
         self._images = tf.placeholder(
@@ -190,12 +192,23 @@ class CompiledEngine(PlainEngine):
         )
         self._labels = tf.placeholder(tf.int32, shape, "labels")
         self._num_updates = tf.placeholder(tf.int32, [], "num_updates")
+        kinds = range(len(self.classifier.trainings))
+        self._updates, trials = zip(*[self._build_update(bool(k)) for k in kinds])
+        self._trial = trials[0]
+
+    def _build_update(self, is_coarse):
+        """The values of up to `max_updates` updates, and those of a trial.
+
+        The trial changes nothing and shows whether XLA can compile the network.
+        """
+        sizes = self._part_sizes
         is_shared = self.workers.size > 1
         is_whole = len(sizes) == 1 and not is_shared
         starts = np.cumsum([self._first, *sizes[:-1]]).tolist()
-        parts, apply = [self._part] * len(sizes), self._apply
+        part = partial(self._part, is_coarse=is_coarse)
+        parts, apply = [part] * len(sizes), self._apply
         if not is_whole:
-            parts, apply = self._compiled_parts(sizes), _compiled(apply)
+            parts, apply = self._compiled_parts(part, sizes), _compiled(apply)
 
         def compute(images, labels):
             step = self.classifier.optimizer.global_step.read_value()
@@ -207,39 +220,37 @@ class CompiledEngine(PlainEngine):
         def update(images, labels):
             return apply(*compute(images, labels))
 
-        # The trial changes nothing and shows whether XLA can compile the network.
         if not is_whole:
-            self._trial = compute(self._images[0], self._labels[0])
+            trial = compute(self._images[0], self._labels[0])
         if is_shared:
-            loss, correct, *gradients = self._trial
+            loss, correct, *gradients = trial
             terms = [loss, tf.cast(correct, tf.float32), *gradients]
             values = apply(*self.workers.all_reduce(terms))
-            self._updates = [tf.expand_dims(value, 0) for value in values]
-        else:
-            updates = tf.function(
-                partial(_repeat, update), jit_compile=is_whole, autograph=False
-            )
-            self._updates = updates(self._images, self._labels, self._num_updates)
-        if is_whole:
-            # Fed with zero updates. Shapes do not depend on the feed, so XLA compiles
-            # once.
-            self._trial = self._updates
+            return [tf.expand_dims(value, 0) for value in values], trial
+        repeated = tf.function(
+            partial(_repeat, update), jit_compile=is_whole, autograph=False
+        )
+        updates = repeated(self._images, self._labels, self._num_updates)
+        # The trial of a whole batch is fed with zero updates. Shapes do not depend on
+        # the feed, so XLA compiles once.
+        return updates, updates if is_whole else trial
 
-    def _part(self, images, labels, first, step):
+    def _part(self, images, labels, first, step, is_coarse):
         """Computes a part's loss, count and gradients.
 
         `first` is the place in the batch of the part's first image.
         """
         classifier = self.classifier
         config = classifier.config
-        trace = classifier.trace(images, labels, Noise(config.seed, step, first))
+        noise = Noise(config.seed, step, first)
+        trace = classifier.trace(images, labels, noise, is_coarse)
         self._slow.update(slow_recurrences())
         # Weights the part's mean by part size / batch size.
         loss = trace.loss * (images.shape.as_list()[0] / config.batch_size)
         gradients = tf.gradients(loss, classifier.optimizer.weights)
         return [loss, trace.correct_count, *gradients]
 
-    def _compiled_parts(self, sizes):
+    def _compiled_parts(self, part, sizes):
         """A function per part. XLA compiles one program for all parts of a size."""
         programs: dict[int, Callable] = {}
         parts = []
@@ -248,7 +259,7 @@ class CompiledEngine(PlainEngine):
             if size in programs:
                 parts.append(_with_own_scratch(programs[size]))
             else:
-                programs[size] = _compiled(self._part).get_concrete_function(
+                programs[size] = _compiled(part).get_concrete_function(
                     images=tf.TensorSpec(
                         [size, *self.classifier.config.image_shape], tf.uint8
                     ),

@@ -66,29 +66,27 @@ class PlainEngine:
         self.classifier = classifier
         self.workers = workers
         self.description = f"plain ({reason})"
-        training, step = classifier.training, classifier.update
-        loss, correct = training.loss, training.correct_count
-        if workers.size > 1:
-            with classifier.graph.as_default(), tf.variable_scope("workers"):
-                loss, correct, step = self._shared_update()
-        self._update = [loss, correct, step.learning_rate, step.gradient_norm]
-        self._train_op = step.train_op
+        with classifier.graph.as_default():
+            self._fetches = list(map(self._fetches_of, classifier.trainings))
 
     def initialize(self, session: tf.Session) -> PlainEngine:
         """Prepares the engine's own parts of the graph; returns the engine to use."""
         return self
 
-    def update(self, session: tf.Session, batches: Sequence[Batch]) -> list[Update]:
+    def update(
+        self, session: tf.Session, batches: Sequence[Batch], is_coarse: bool = False
+    ) -> list[Update]:
         """Does one update per batch.
 
         Args:
             session: a session with the variables.
             batches: this worker's shares of at most `max_updates` batches.
+            is_coarse: whether to read the images at half their height and width.
 
         Returns:
             One `Update` per batch.
         """
-        fetches = [self._update, self._train_op]
+        fetches = self._fetches[is_coarse]
         return [
             Update(*self.workers.run(session, fetches, self._feed(batch))[0])
             for batch in batches
@@ -102,19 +100,29 @@ class PlainEngine:
         fetches = [trace.loss, trace.correct_count, trace.logits]
         return tuple(session.run(fetches, self._feed(batch)))
 
-    def _shared_update(self):
+    def _fetches_of(self, training):
+        """The fields of `Update`, and the op that makes it."""
+        step = training.step
+        loss, correct = training.trace.loss, training.trace.correct_count
+        if self.workers.size > 1:
+            with tf.variable_scope("workers"):
+                loss, correct, step = self._shared_update(training)
+        values = [loss, correct, step.learning_rate, step.gradient_norm]
+        return values, step.train_op
+
+    def _shared_update(self, training):
         """The update with the gradients of all workers: loss, count and `Step`."""
-        classifier, batch_size = self.classifier, self.classifier.config.batch_size
+        batch_size = self.classifier.config.batch_size
         share = self.workers.share(batch_size)
         # Weights the share's mean by share size / batch size.
         weight = (share.stop - share.start) / batch_size
         terms = [
-            weight * classifier.training.loss,
-            tf.cast(classifier.training.correct_count, tf.float32),
-            *[weight * gradient for gradient in classifier.gradients],
+            weight * training.trace.loss,
+            tf.cast(training.trace.correct_count, tf.float32),
+            *[weight * gradient for gradient in training.gradients],
         ]
         loss, correct, *gradients = self.workers.all_reduce(terms)
-        return loss, correct, classifier.optimizer.apply(gradients)
+        return loss, correct, self.classifier.optimizer.apply(gradients)
 
     def _feed(self, batch):
         """The feed for a batch."""

@@ -149,9 +149,10 @@ class TrainingLoop:
         possible = self.plan.steps_to_pause(self.progress.step)
         count = min(network.engine.max_updates, possible)
         chunk = list(itertools.islice(batches, count))
+        is_coarse = self.progress.step < self.plan.coarse_steps
         with self.recorder.traced(network.session, count) as session:
             started = time.perf_counter()
-            updates = network.engine.update(session, chunk)
+            updates = network.engine.update(session, chunk, is_coarse)
             seconds = (time.perf_counter() - started) / count
         return updates, seconds
 

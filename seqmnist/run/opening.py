@@ -260,6 +260,12 @@ def _check_growth(
             "--decay-steps all, a run that has the new length from the beginning "
             "decays more slowly"
         )
+    if before < plan.num_steps and plan.coarse_steps:
+        raise UserError(
+            f"--resume {config.resume}: a part of its steps, {config.coarse_part:g}, "
+            "reads images at half their size, so it cannot be made longer; start a new "
+            "run of the new length"
+        )
     is_over = config.schedule == "cosine" and config.decay_steps < plan.num_steps
     if before < plan.num_steps and is_over:
         advice = "start a new run"

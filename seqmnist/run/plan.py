@@ -29,6 +29,7 @@ class Plan(NamedTuple):
         checkpoint_steps: steps from one checkpoint to the next, 0 for never.
         checkpoint_seconds: seconds from one checkpoint to the next, or `None`.
         trace: the first and the last step of the timeline; 0, 0 for no timeline.
+        coarse_steps: the updates at the start that read images at half their size.
     """
 
     num_steps: int
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     checkpoint_steps: int
     checkpoint_seconds: int | None
     trace: tuple[int, int]
+    coarse_steps: int = 0
 
     def is_report(self, step: int) -> bool:
         """Whether a line is printed after `step` updates."""
@@ -97,13 +99,15 @@ class Plan(NamedTuple):
     def steps_to_pause(self, step: int) -> int:
         """Updates from `step` to the next pause, 1 or more.
 
-        A pause is an evaluation, a checkpoint, the timeline's beginning or end, or the
-        run's end. A checkpoint that is due by the clock may follow any call of updates.
+        A pause is an evaluation, a checkpoint, the timeline's beginning or end, the end
+        of the coarse steps, or the run's end. A checkpoint that is due by the clock may
+        follow any call of updates.
         """
         intervals = filter(None, [self.evaluate_steps, self.checkpoint_steps])
         to_next = [interval - step % interval for interval in intervals]
         first, last = self.trace
-        to_next += [end - step for end in (first - 1, last) if end > step]
+        ends = (first - 1, last, self.coarse_steps)
+        to_next += [end - step for end in ends if end > step]
         return min([self.num_steps - step, *to_next])
 
 
@@ -144,6 +148,7 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
         checkpoint_steps=interval_in_steps(config.checkpoint_every, per_epoch),
         checkpoint_seconds=interval_in_seconds(config.checkpoint_every),
         trace=trace,
+        coarse_steps=round(getattr(config, "coarse_part", 0) * num_steps),
     )
 
 
@@ -169,13 +174,19 @@ def fitted(config: Namespace, splits: Splits) -> Namespace:
     """The configuration with the data's `image_shape` and `num_classes`.
 
     Raises:
-        UserError: images would be moved out of sight.
+        UserError: images would be moved out of sight, or cannot be halved.
     """
     largest = min(splits.image_shape)
     if config.max_shift > largest:
         raise UserError(
             f"--max-shift {config.max_shift}: expected 0 to {largest}, as the images "
             f"have {splits.image_shape[0]} x {splits.image_shape[1]} pixels"
+        )
+    if getattr(config, "coarse_part", 0) and any(n % 2 for n in splits.image_shape):
+        height, width = splits.image_shape
+        raise UserError(
+            f"--coarse-part {config.coarse_part}: images of {height} x {width} pixels "
+            "cannot be halved, as that takes even numbers; give --coarse-part 0"
         )
     return Namespace(
         **vars(config),

@@ -33,6 +33,9 @@ def introduction(
         steps = f"{_count(plan.num_steps, 'step')} of "
         steps += f"{_count(config.batch_size, 'image')}, "
         steps += f"{plan.steps_per_epoch:,} to an epoch"
+    if plan.coarse_steps:
+        half = " x ".join(str(n // 2) for n in splits.image_shape)
+        steps += f", the first {plan.coarse_steps:,} on images of {half} pixels"
     permuted = "" if config.permute is None else f" permuted by seed {config.permute}"
     layers = "" if config.layers == 1 else f"{config.layers} x "
     workers = ""

@@ -183,6 +183,9 @@ def test_help_names_every_option_its_default_and_the_presets(script, capsys, par
         (["--preset", "lstm-50", "--decay-steps", "5"], "--decay-steps: does nothing"),
         (["--evaluate-splits", "test", "--evaluate-every", "never"], "does nothing"),
         (["--init-checkpoint", "a", "--bias-init", "chrono"], "sets all weights"),
+        (["--coarse-part", "1"], "expected a number at least 0, below 1"),
+        (["--coarse-part", "0.5"], "in reading order; add --view pixels"),
+        (["--coarse-part", "0.5", "--view", "pixels", "--permute"], "out --permute"),
         (["--init-checkpoint", "a", "--readout-bias", "0"], "--readout-bias: does no"),
         (["--evaluate-splits", "validation", "--validation-size", "0"],
          "there is no validation split; leave out validation"),
@@ -209,6 +212,7 @@ def test_an_option_that_only_other_scripts_have_is_refused(parse, capsys):
     for script, name in (
         (train_rnn, "forget_bias"),
         (train_rnn, "bias_init"),
+        (train_rnn, "coarse_part"),
         (train_gru_pixel, "forget_bias"),
     ):
         assert name not in vars(parse(script, []))
@@ -334,6 +338,7 @@ OTHER_OPTIONS = {
     "validation_size": "test_mnist.test_validation_size_moves_the_border",
     "max_shift": "test_training.test_distortions_are_of_what_is_trained_on_alone",
     "max_slant": "test_training.test_distortions_are_of_what_is_trained_on_alone",
+    "coarse_part": "test_training.test_coarse_steps_read_images_of_half_the_size",
     "ema_decay": "test_training.test_the_average_is_what_is_evaluated",
     "init_checkpoint": "test_scripts.test_init_checkpoint_is_evaluated",
     "batch_size": "test_training.test_a_line_is_printed_per_report",

@@ -124,7 +124,7 @@ def test_the_answer_is_that_of_one(
     """Weights, slots, averages and all figures; batches of 50 do not divide by 3."""
     argv = [
         *small,
-        *("--recurrence", recurrence),
+        *("--recurrence", recurrence, "--view", "pixels", "--coarse-part", "0.5"),
         *("--max-grad-norm", "0.5", "--ema-decay", "0.9", "--weight-decay", "0.1"),
         *("--evaluate-every", "6", "--report-every", "3"),
         *("--max-shift", "1", "--max-slant", "0.3"),

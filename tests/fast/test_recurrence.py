@@ -25,6 +25,9 @@ CELLS = {
             GRUCell(units, candidate_mask=random(batch, units)),
         ]
     ),
+    "long steps": lambda units, batch: StackedCell(
+        [LSTMCell(units + 1, step_length=4), GRUCell(units, step_length=3)]
+    ),
     "masked rnn": lambda units, batch: BasicRNNCell(
         units, candidate_mask=random(batch, units)
     ),
@@ -139,16 +142,17 @@ def network(request, monkeypatch):
             ("masked rnn", SIZES[0], "outputs and state", True),
             ("masked lstm, gru", SIZES[0], "outputs and state", True),
             ("lstm", SIZES[0], "last output", False),
+            ("long steps", SIZES[0], "last output", False),
             ("gru", SIZES[1], "last output", False),
             ("lstm", SIZES[2], "all outputs", False),
             ("gru", SIZES[3], "some outputs", True),
             *[
                 (cell, SIZES[0], "outputs and state", True)
                 for cell in CELLS
-                if "masked" not in cell  # those are above
+                if "masked" not in cell and cell != "long steps"  # those are above
             ],
         ],
-        variant_after=5,
+        variant_after=6,
     ),
 )
 def test_outputs_and_gradients_are_those_of_the_plain_path(

@@ -138,7 +138,8 @@ def test_a_run_with_all_that_may_be_added_is_resumed_too(
 
 @SLOW
 def test_it_may_be_stopped_many_times(argv, stop_after, monkeypatch, tmp_path, capsys):
-    """Also before the first step."""
+    """Also before the first step, and after the last coarse one."""
+    argv = [*argv, "--view", "pixels", "--coarse-part", "0.5"]
     expected = untouched("train_lstm", argv, tmp_path)
     folder = stopped("train_lstm", argv, 0, stop_after, monkeypatch, tmp_path)
     for step in (7, 20, 33):
@@ -349,6 +350,20 @@ def test_a_run_may_be_made_longer(
     assert "this run is finished" in capsys.readouterr().out
     assert main(name, ["--resume", str(folder), "--steps", "23"]) == 2
     assert "goes to step 24, and cannot be made shorter, 23" in capsys.readouterr().err
+
+
+def test_a_run_with_coarse_steps_cannot_be_made_longer(small, tmp_path, capsys):
+    """They are a part of its length: a run of the new length would have more."""
+    argv = ["--view", "pixels", "--coarse-part", "0.25", "--steps", "4"]
+    assert main("train_gru_pixel", [*small, *argv]) == 0
+    assert "4 steps of 50 images, 12 to an epoch, the first 1 on images of 14 x 14" in (
+        capsys.readouterr().out
+    )
+    (folder,) = run_folders(tmp_path / "logs", "train_gru_pixel")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert main("train_gru_pixel", ["--resume", str(folder), "--steps", "8"]) == 2
+    assert "a part of its steps, 0.25, reads images at" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_what_cannot_be_made_longer_stays_finished(small, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ import train_gru_pixel
 import train_lstm
 import train_rnn
 from seqmnist import tf1 as tf
+from seqmnist.classifier import seeded_graph
 from seqmnist.data import mnist
+from seqmnist.data.batches import training_batches
+from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import UserError
 from seqmnist.optimizer import averaged_weights
 from seqmnist.record.log import read_metrics
@@ -19,6 +23,7 @@ from seqmnist.run import loop, training
 from seqmnist.run.checkpoints import Checkpoints, Variables
 from seqmnist.run.engine import PlainEngine, make_engine
 from seqmnist.run.one_worker import OneWorker
+from seqmnist.run.plan import fitted
 from seqmnist.run.wording import is_at_chance
 from seqmnist.sequences import permutation
 
@@ -116,6 +121,39 @@ def test_distortions_are_of_what_is_trained_on_alone(more, run):
     plain, distorted = (run(train_rnn, *argv, *options)[2] for options in ([], more))
     for row, other in zip(plain, distorted):
         assert (row["loss"] == other["loss"]) == (row["split"] != "train")
+
+
+@pytest.mark.parametrize("recurrence", slow_after(1, ["plain", "auto"]))
+def test_coarse_steps_read_images_of_half_the_size(recurrence, run):
+    """A learning rate that changes nothing: so the other steps are as they were."""
+    argv = ["--view", "pixels", "--steps", "4", "--report-every", "1", "--units", "3"]
+    argv += ["--learning-rate", "1e-30", "--recurrence", recurrence]
+    whole = run(train_gru_pixel, *argv)[2]
+    _, config, rows = run(train_gru_pixel, *argv, "--coarse-part", "0.5")
+    config = fitted(config, mnist.load_splits(config.data_dir, 20))
+    assert [row["loss"] for row in rows[2:]] == [row["loss"] for row in whole[2:]]
+
+    train = mnist.load_splits(config.data_dir, 20).train
+    batches = training_batches(train, config.batch_size, config.seed, 2)
+    for row, batch in zip(rows, batches):
+        squares = batch.images.reshape(-1, 14, 2, 14, 2).astype(np.float32)
+        images = np.rint(squares.mean((2, 4))).astype(np.uint8)
+        with seeded_graph(config.seed) as graph, tf.Session(graph=graph) as session:
+            coarse = Namespace(**vars(config), step_length=4)
+            outputs = train_gru_pixel.network(tf.constant(images), coarse, None)
+            labels = tf.constant(batch.labels.astype(np.int32))
+            loss = train_gru_pixel.loss(labels, outputs, coarse)
+            session.run(tf.global_variables_initializer())
+            assert row["loss"] == pytest.approx(session.run(loss), rel=1e-5)
+
+
+def test_images_of_an_odd_size_cannot_be_halved(parse):
+    config = parse(train_gru_pixel, ["--coarse-part", "0.5"])
+    images = np.zeros([1, 9, 20], np.uint8)
+    split = Split(images, np.zeros([1], np.int32))
+    splits = Splits(split, split, split, "", class_names=("0", "1"))
+    with pytest.raises(UserError, match="images of 9 x 20 pixels cannot be halved"):
+        fitted(config, splits)
 
 
 def test_the_average_is_what_is_evaluated(run, tmp_path, parse):
