@@ -156,13 +156,22 @@ class Classifier:
             )
         return trace
 
-    def _trace(self, images, labels, noise=None, is_coarse=False):
-        """Traces the network, the loss and the count of correct examples."""
+    def outputs(
+        self,
+        images: tf.Tensor,
+        noise: Noise | None = None,
+        is_coarse: bool = False,
+    ) -> Outputs:
+        """Calls the script's `network`; arguments as for `trace`."""
         step_length = 1
         if is_coarse:
             images, step_length = halved(images), HALVING
         config = Namespace(**vars(self.config), step_length=step_length)
-        outputs = self.network(images, config, noise)
+        return self.network(images, config, noise)
+
+    def _trace(self, images, labels, noise=None, is_coarse=False):
+        """Traces the network, the loss and the count of correct examples."""
+        outputs = self.outputs(images, noise, is_coarse)
         if not isinstance(outputs, Outputs):
             raise UserError(
                 f"the script's network() returns {type(outputs).__name__}; expected "
@@ -182,7 +191,7 @@ class Classifier:
             f"[batch_size, time_steps, {classes}]",
         )
         with tf.name_scope("loss"):
-            loss = self._loss(labels, outputs, config)
+            loss = self._loss(labels, outputs, self.config)
             mean = "[], a mean over the batch: tf.reduce_mean"
             _check_shape("the script's loss has", loss, [], mean)
             correct_count = count_correct(labels, outputs.logits)

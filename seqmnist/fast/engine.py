@@ -205,7 +205,10 @@ class CompiledEngine(PlainEngine):
         is_shared = self.workers.size > 1
         is_whole = len(sizes) == 1 and not is_shared
         starts = np.cumsum([self._first, *sizes[:-1]]).tolist()
-        part = partial(self._part, is_coarse=is_coarse)
+
+        def part(images, labels, first, step):
+            return self._part(images, labels, first, step, is_coarse)
+
         parts, apply = [part] * len(sizes), self._apply
         if not is_whole:
             parts, apply = self._compiled_parts(part, sizes), _compiled(apply)

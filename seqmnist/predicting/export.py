@@ -135,7 +135,7 @@ def build_inference_graph(
             tf.uint8, [None, *classifier.config.image_shape], "images"
         )
         with tf.variable_scope(tf.get_variable_scope(), custom_getter=constant):
-            logits = classifier.network(images, classifier.config, None).logits
+            logits = classifier.outputs(images).logits
         # The network's other outputs are not exported.
         results = {
             "probabilities": tf.nn.softmax(logits, name="probabilities"),
