@@ -170,8 +170,7 @@ OTHERS = ("examples_per_second", "configuration", "_hparams_/")
 
 def events(folder):
     """(step, tag, value) of all events in a folder, in order; of the graph, its tag."""
-    paths = folder.glob("events.out.tfevents.*")
-    for path in sorted(paths, key=lambda p: int(p.name.rsplit(".", 1)[1])):
+    for path in sorted(folder.glob("events.out.tfevents.*")):
         for event in tf.train.summary_iterator(str(path)):
             if event.graph_def:
                 yield event.step, "graph", None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from logging import getLogger
+import socket
+import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 from seqmnist import tf1 as tf
 from seqmnist.errors import CannotWrite, tensorflow_reason, writing
@@ -17,13 +17,15 @@ PATTERN = "events.out.tfevents.*"
 # A record's length, the length's checksum and the data's (TensorFlow's TFRecord).
 RECORD_OVERHEAD = 8 + 4 + 4
 
+FLUSH_SECONDS = 10  # for a TensorBoard that is watching
+
 
 class EventFile:
-    """A `tf.summary.FileWriter` that knows the size that its file has to have.
+    """An event file that knows the size that it has to have.
 
-    The writer's thread does not report a full disk to its caller: TensorFlow 1.15
-    continues and loses events, 2.21 ends the thread with a traceback. Here `flush`
-    checks the file's size.
+    `tf.summary.FileWriter` writes the same records, but in a thread, which does not
+    report a full disk to its caller; and it names the file by the clock, which may have
+    been set back. TensorBoard reads the files of a folder in the order of their names.
 
     Args:
         folder: the folder of the file; made if it does not exist.
@@ -38,26 +40,27 @@ class EventFile:
     def __init__(self, folder: Path) -> None:
         with writing(shown(folder)):
             folder.mkdir(exist_ok=True)
-            # The name has a time in seconds; the number makes each resumption's unique.
-            numbers = [p.suffix[1:] for p in folder.glob(PATTERN)]
-            last = max([int(n) for n in numbers if n.isdecimal()], default=0)
-            suffix = f".{last + 1}"
-            with tf.Graph().as_default():  # a FileWriter refuses eager mode
-                self._writer = tf.summary.FileWriter(
-                    str(folder), filename_suffix=suffix
-                )
-            self._writer.flush()
-            (self.path,) = folder.glob(PATTERN + suffix)
-            self._size = self.path.stat().st_size
+            times = [path.name.split(".")[3] for path in folder.glob(PATTERN)]
+        after = [int(seconds) + 1 for seconds in times if seconds.isdecimal()]
+        name = f"{max([int(time.time()), *after]):010d}.{socket.gethostname()}"
+        self.path = folder / PATTERN.replace("*", name)
+        self._size = 0
+        self._flushed = time.monotonic()
+        self._writer = self._call(tf.io.TFRecordWriter, str(self.path))
+        self.add(tf.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self.flush()
 
     def add(self, event: tf.Event) -> None:
         """Adds a `tf.Event`.
 
         Raises:
-            CannotWrite: an earlier event is lost.
+            CannotWrite: this event, or one before, is lost.
         """
-        self._size += RECORD_OVERHEAD + event.ByteSize()
-        self._call(self._writer.add_event, event)
+        data = event.SerializeToString()
+        self._size += RECORD_OVERHEAD + len(data)
+        self._call(self._writer.write, data)
+        if time.monotonic() > self._flushed + FLUSH_SECONDS:
+            self.flush()
 
     def flush(self) -> int:
         """Writes all added events to the file; returns the file's size in bytes.
@@ -65,6 +68,7 @@ class EventFile:
         Raises:
             CannotWrite: an event is lost, or the file is gone.
         """
+        self._flushed = time.monotonic()
         self._call(self._writer.flush)
         with writing(shown(self.path)):
             size = self.path.stat().st_size
@@ -77,37 +81,13 @@ class EventFile:
 
     def close(self) -> None:
         """Closes the file without an error; call `flush` first to see errors."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(tf.errors.OpError):
             self._writer.close()
 
-    def _call(self, method: Callable, *args: tf.Event) -> None:
-        """Calls the writer, which raises its thread's error, of any kind."""
+    def _call(self, method: Callable, *args: object) -> Any:
+        """Calls the writer; its errors are those of the operating system."""
         try:
-            method(*args)
-        except Exception as error:
+            return method(*args)
+        except tf.errors.OpError as error:
             reason = tensorflow_reason(error)
             raise CannotWrite(f"{shown(self.path)}: cannot be written ({reason})")
-
-
-@contextlib.contextmanager
-def quiet_writers() -> Iterator[None]:
-    """Silences the writers' threads, since `EventFile` raises their errors."""
-
-    def is_other(record):
-        return "EventFileWriter writer thread error" not in record.getMessage()
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        if args.thread is None or args.thread.name != "EventLoggerThread":
-            previous(args)
-
-    logger = getLogger("tensorflow")
-    logger.addFilter(is_other)
-    previous: Any = getattr(threading, "excepthook", None)  # not in Python 3.7
-    if previous is not None:
-        threading.excepthook = hook
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_other)
-        if previous is not None:
-            threading.excepthook = previous

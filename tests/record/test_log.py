@@ -1,5 +1,7 @@
 """What a run writes down: complete, readable by others, cut where it goes on."""
 
+import time
+
 import pytest
 
 from seqmnist import tf1 as tf
@@ -224,3 +226,30 @@ def test_a_log_that_vanishes_is_noticed(name, tmp_path):
         path.unlink()
         with pytest.raises(CannotWrite, match="No such file or directory|lost"):
             run.sizes()
+
+
+def test_events_are_read_in_their_order_though_the_clock_was_set_back(
+    tmp_path, monkeypatch
+):
+    """TensorBoard reads a folder's files in the order of their names."""
+    with RunLog(tmp_path, tf.GraphDef()) as log:
+        log.add_summary("train", 1, loss=1.0)
+        sizes = log.sizes()
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    for step in (2, 3):
+        with RunLog(tmp_path, tf.GraphDef(), sizes, step) as log:
+            log.add_summary("train", step, loss=1.0)
+            sizes = log.sizes()
+    assert [step for step, _, _ in events(tmp_path / "train")] == [1, 2, 3]
+
+
+def test_a_watching_tensorboard_sees_events_between_checkpoints(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with RunLog(tmp_path, tf.GraphDef()) as log:
+        log.sizes()
+        log.add_summary("train", 1, loss=1.0)
+        assert events(tmp_path / "train") == []
+        now[0] = 11.0
+        log.add_summary("train", 2, loss=1.0)
+        assert [step for step, _, _ in events(tmp_path / "train")] == [1, 2]
