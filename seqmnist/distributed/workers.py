@@ -39,7 +39,7 @@ from seqmnist.run.one_worker import OneWorker
 from seqmnist.run.signals import StopSignals
 
 # Numbers of the collective operations, the same on all workers.
-UPDATE, EVALUATION, WEIGHTS = 1, 2, 3
+UPDATE, EVALUATION, WEIGHTS, COARSE_UPDATE = 1, 2, 3, 4
 
 TALLIED = ("loss", "correct", "count")
 
@@ -103,6 +103,8 @@ class Workers(OneWorker):
         self._facts = facts
         self._advice = "start all workers again"
         self._is_stopping = False
+        self._stop: dict[bool, tf.Tensor] = {}
+        self._num_stopping: dict[bool, tf.Tensor] = {}
         self._rendezvous: Rendezvous | None = None
         self._watchdog = Watchdog(self._lost)
 
@@ -152,24 +154,32 @@ class Workers(OneWorker):
         self._compare()
         return tf.Session(server.target, graph=graph, config=config)
 
-    def all_reduce(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+    def all_reduce(
+        self, tensors: Sequence[tf.Tensor], is_coarse: bool = False
+    ) -> Sequence[tf.Tensor]:
         shapes = [tensor.shape.as_list() for tensor in tensors]
-        self._stop = tf.placeholder_with_default(tf.zeros([1]), [1], "stop")
-        flat = tf.concat([tf.reshape(t, [-1]) for t in tensors] + [self._stop], 0)
+        stop = tf.placeholder_with_default(tf.zeros([1]), [1], "stop")
+        flat = tf.concat([tf.reshape(t, [-1]) for t in tensors] + [stop], 0)
         # One operation for all tensors: each operation costs some milliseconds, however
         # small it is.
-        flat = self._collective_reduce(flat, UPDATE)
+        flat = self._collective_reduce(flat, COARSE_UPDATE if is_coarse else UPDATE)
         sizes = [int(np.prod(shape)) for shape in shapes]
-        *parts, self._num_stopping = tf.split(flat, [*sizes, 1])
+        *parts, num_stopping = tf.split(flat, [*sizes, 1])
+        self._stop[is_coarse], self._num_stopping[is_coarse] = stop, num_stopping
         return [tf.reshape(part, shape) for part, shape in zip(parts, shapes)]
 
     def run(
-        self, session: tf.Session, fetches: Any, feed: Mapping[tf.Tensor, np.ndarray]
+        self,
+        session: tf.Session,
+        fetches: Any,
+        feed: Mapping[tf.Tensor, np.ndarray],
+        is_coarse: bool = False,
     ) -> Any:
         stop = [float(self.stop_number is not None)]
         with self._waiting():
             values, num = session.run(
-                [fetches, self._num_stopping], {**feed, self._stop: stop}
+                [fetches, self._num_stopping[is_coarse]],
+                {**feed, self._stop[is_coarse]: stop},
             )
         self._is_stopping = num[0] > 0
         return values

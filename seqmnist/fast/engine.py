@@ -128,7 +128,8 @@ class CompiledEngine(PlainEngine):
         feed = self._feed_updates(batches)
         try:
             with self._compiling("coarse update" if is_coarse else "update"):
-                values = self.workers.run(session, self._updates[is_coarse], feed)
+                fetches = self._updates[is_coarse]
+                values = self.workers.run(session, fetches, feed, is_coarse)
         except CannotCompile as error:
             raise UserError(f"the optimizer: {error}; use --recurrence plain")
         return [Update(*row) for row in zip(*(v[: len(batches)] for v in values))]
@@ -228,7 +229,7 @@ class CompiledEngine(PlainEngine):
         if is_shared:
             loss, correct, *gradients = trial
             terms = [loss, tf.cast(correct, tf.float32), *gradients]
-            values = apply(*self.workers.all_reduce(terms))
+            values = apply(*self.workers.all_reduce(terms, is_coarse))
             return [tf.expand_dims(value, 0) for value in values], trial
         repeated = tf.function(
             partial(_repeat, update), jit_compile=is_whole, autograph=False

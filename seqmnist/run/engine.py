@@ -67,7 +67,10 @@ class PlainEngine:
         self.workers = workers
         self.description = f"plain ({reason})"
         with classifier.graph.as_default():
-            self._fetches = list(map(self._fetches_of, classifier.trainings))
+            self._fetches = [
+                self._fetches_of(training, bool(k))
+                for k, training in enumerate(classifier.trainings)
+            ]
 
     def initialize(self, session: tf.Session) -> PlainEngine:
         """Prepares the engine's own parts of the graph; returns the engine to use."""
@@ -88,7 +91,7 @@ class PlainEngine:
         """
         fetches = self._fetches[is_coarse]
         return [
-            Update(*self.workers.run(session, fetches, self._feed(batch))[0])
+            Update(*self.workers.run(session, fetches, self._feed(batch), is_coarse)[0])
             for batch in batches
         ]
 
@@ -100,17 +103,17 @@ class PlainEngine:
         fetches = [trace.loss, trace.correct_count, trace.logits]
         return tuple(session.run(fetches, self._feed(batch)))
 
-    def _fetches_of(self, training):
+    def _fetches_of(self, training, is_coarse):
         """The fields of `Update`, and the op that makes it."""
         step = training.step
         loss, correct = training.trace.loss, training.trace.correct_count
         if self.workers.size > 1:
             with tf.variable_scope("workers"):
-                loss, correct, step = self._shared_update(training)
+                loss, correct, step = self._shared_update(training, is_coarse)
         values = [loss, correct, step.learning_rate, step.gradient_norm]
         return values, step.train_op
 
-    def _shared_update(self, training):
+    def _shared_update(self, training, is_coarse):
         """The update with the gradients of all workers: loss, count and `Step`."""
         batch_size = self.classifier.config.batch_size
         share = self.workers.share(batch_size)
@@ -121,7 +124,7 @@ class PlainEngine:
             tf.cast(training.trace.correct_count, tf.float32),
             *[weight * gradient for gradient in training.gradients],
         ]
-        loss, correct, *gradients = self.workers.all_reduce(terms)
+        loss, correct, *gradients = self.workers.all_reduce(terms, is_coarse)
         return loss, correct, self.classifier.optimizer.apply(gradients)
 
     def _feed(self, batch):

@@ -84,11 +84,15 @@ class OneWorker:
         """
         return tf.Session(graph=graph, config=config)
 
-    def all_reduce(self, tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+    def all_reduce(
+        self, tensors: Sequence[tf.Tensor], is_coarse: bool = False
+    ) -> Sequence[tf.Tensor]:
         """Sums tensors of the update over all workers.
 
         Args:
             tensors: float32 of static shapes.
+            is_coarse: whether they are of the update that reads images at half their
+                height and width.
 
         Returns:
             Tensors of the same shapes.
@@ -96,7 +100,11 @@ class OneWorker:
         return tensors
 
     def run(
-        self, session: tf.Session, fetches: Any, feed: Mapping[tf.Tensor, np.ndarray]
+        self,
+        session: tf.Session,
+        fetches: Any,
+        feed: Mapping[tf.Tensor, np.ndarray],
+        is_coarse: bool = False,
     ) -> Any:
         """Runs an update.
 
@@ -104,6 +112,7 @@ class OneWorker:
             session: the session.
             fetches: the update's tensors, made with the results of `all_reduce`.
             feed: the feed for the fetches.
+            is_coarse: as for `all_reduce`.
 
         Returns:
             The values of the fetches.

@@ -118,7 +118,7 @@ def test_a_second_signal_stops_at_once(small, tmp_path):
         "import train_lstm\n"
         "from seqmnist import tf1 as tf\n"
         "from seqmnist.distributed.workers import OneWorker\n"
-        "def run(self, session, fetches, feed):\n"
+        "def run(self, *args):\n"
         "    with tf.Graph().as_default(), tf.Session() as session:\n"
         "        never = tf.FIFOQueue(1, [tf.float32]).dequeue()\n"
         "        print('computing', flush=True)\n"
