@@ -69,9 +69,11 @@ PRESETS = {
     # A first look, in a minute or two.
     "quick": {
         **RECIPE,
+        "recurrent_init": "identity",
+        "coarse_part": 0.8,
         "decay_steps": "all",
         "ema_decay": 0.99,
-        "epochs": 2,
+        "epochs": 5,
         "report_every": "20steps",
     },
 }

@@ -104,7 +104,9 @@ class Classifier:
             noise = Noise(config.seed, step)
             self.training = self._trace(self.images, self.labels, noise)
             with tf.name_scope("optimizer"):
-                self.average = average_weights(config.ema_decay)
+                # It forgets the coarse steps at once.
+                restart = getattr(config, "coarse_steps", 0)
+                self.average = average_weights(config.ema_decay, restart)
                 self.optimizer = Optimizer(config, optimizer, self.average)
                 self.update, self.gradients = self.optimizer.minimize(
                     self.training.loss, before=[self.training.correct_count]

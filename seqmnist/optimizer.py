@@ -179,10 +179,10 @@ class WeightAverage:
 
         average = d · average + (1 - d) · weight,  d = min(decay, (1 + s) / (10 + s))
 
-    after each update, where s counts the updates before it. The small d at first lets
-    the average forget the beginning soon. Formula and variable names are those of TF1's
-    `ExponentialMovingAverage`; with that class it is left open whether TensorFlow 1's
-    variables are read before or after an update.
+    after each update, where s counts the updates before it, from `restart` on. The
+    small d at first lets the average forget the beginning soon. Formula and variable
+    names are those of TF1's `ExponentialMovingAverage`; with that class it is left open
+    whether TensorFlow 1's variables are read before or after an update.
 
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by
     averaging", SIAM Journal on Control and Optimization 30, 1992. Their average weights
@@ -191,13 +191,17 @@ class WeightAverage:
     Args:
         decay: a number from 0 to 1.
         weights: the `tf.Variable`s to average.
+        restart: the number of updates after which the average begins anew; 0 for none.
 
     Attributes:
         variables: the variables of the averages, in the order of the weights.
     """
 
-    def __init__(self, decay: float, weights: Sequence[tf.Variable]) -> None:
+    def __init__(
+        self, decay: float, weights: Sequence[tf.Variable], restart: int = 0
+    ) -> None:
         self.decay = decay
+        self.restart = restart
         self.weights = weights
         self.variables = [
             tf.get_variable(
@@ -212,6 +216,8 @@ class WeightAverage:
         """d, float32 scalar, for the update after `step` updates."""
         with tf.name_scope("average"):
             step = tf.cast(step, tf.float32)
+            if self.restart:
+                step = tf.where(step < self.restart, step, step - self.restart)
             return tf.minimum(self.decay, (1 + step) / (10 + step))
 
     def update(self, decay: tf.Tensor) -> tf.Operation:
@@ -227,18 +233,20 @@ class WeightAverage:
             return tf.group(*assignments)
 
 
-def average_weights(decay: float) -> WeightAverage | None:
+def average_weights(decay: float, restart: int = 0) -> WeightAverage | None:
     """The `WeightAverage` of all trainable variables in the graph.
 
     Args:
         decay: a number from 0 to 1; 0 for no average.
+        restart: the step at which the average begins anew, as s is counted from it; 0
+            for none.
 
     Returns:
         The average; `None` if the decay is zero.
     """
     if not decay:
         return None
-    return WeightAverage(decay, tf.trainable_variables())
+    return WeightAverage(decay, tf.trainable_variables(), restart)
 
 
 def _clip(gradients, max_norm):

@@ -12,6 +12,7 @@ from seqmnist.data import mnist
 from seqmnist.data.batches import training_batches
 from seqmnist.optimizer import Optimizer, averaged_weights, scheduled_learning_rate
 from seqmnist.run.engine import make_engine
+from seqmnist.run.plan import make_plan, planned
 
 CONFIG = {"learning_rate": 0.5, "warmup_steps": 0}
 
@@ -105,6 +106,19 @@ def test_the_average_follows_its_recursion(recurrence, train):
     for found, value, last in zip(averages, expected, history[-1]):
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
         assert np.abs(found - last).max() > 1e-4
+
+
+def test_the_average_begins_anew_after_the_coarse_steps(parse):
+    argv = ["--view", "pixels", "--steps", "20", "--coarse-part", "0.25"]
+    argv += ["--ema-decay", "0.4", "--recurrence", "plain"]
+    config = parse(train_lstm, argv)
+    config = planned(config, make_plan(config, 1000))
+    average = classifier_of(train_lstm, config).average
+    assert average.restart == 5
+    with tf.Graph().as_default(), tf.Session() as session:
+        found = [session.run(average.decay_after(tf.constant(s))) for s in range(9)]
+    first = [0.1, 2 / 11, 3 / 12, 4 / 13]
+    np.testing.assert_allclose(found, [*first, 5 / 14, *first], rtol=1e-6)
 
 
 @BOTH_PATHS

@@ -38,6 +38,7 @@ FIELDS = (*MEASURED, *COUNTED, *DESCRIBED, "n")
 NOT_DECIDING = MAY_CHANGE | {
     *("seed", "preset", "command", "log_dir", "recurrence_used", "workers"),
     *("polarity", "image_shape", "num_classes", "classes"),  # follow from the data
+    "coarse_steps",  # follows from the options
 }
 
 # Options without a column of their own: `FIELDS` has them in some form, or the digest

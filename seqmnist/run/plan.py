@@ -153,7 +153,7 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
 
 
 def planned(config: Namespace, plan: Plan) -> Namespace:
-    """The configuration with `decay_steps` as a number: the run's length for `all`.
+    """The configuration with `coarse_steps`, and with `decay_steps` as a number.
 
     Raises:
         UserError: a new run's learning rate falls to zero before the run ends.
@@ -166,8 +166,11 @@ def planned(config: Namespace, plan: Plan) -> Namespace:
                 f"zero, and the run has {plan.num_steps} steps; give --decay-steps "
                 f"all, or {plan.num_steps} or more"
             )
-        return config
-    return Namespace(**{**vars(config), "decay_steps": max(1, plan.num_steps)})
+        decay_steps = config.decay_steps
+    else:
+        decay_steps = max(1, plan.num_steps)
+    values = {"decay_steps": decay_steps, "coarse_steps": plan.coarse_steps}
+    return Namespace(**{**vars(config), **values})
 
 
 def fitted(config: Namespace, splits: Splits) -> Namespace:
