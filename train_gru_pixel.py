@@ -71,9 +71,11 @@ PRESETS = {
         **RECIPE,
         "recurrent_init": "identity",
         "coarse_part": 0.8,
+        "learning_rate": 0.03,
         "decay_steps": "all",
         "ema_decay": 0.99,
-        "epochs": 5,
+        "epochs": 4,
+        "evaluate_every": "2epochs",
         "report_every": "20steps",
     },
 }
