@@ -189,7 +189,7 @@ class Run:
 SGD = [(ADAM, "return tf.train.GradientDescentOptimizer(1.0)")]
 
 
-@pytest.mark.parametrize("edit", slow_after(2, EDITS, variant_after=5))
+@pytest.mark.parametrize("edit", slow_after(2, EDITS, variant_after=4))
 def test_an_edit_trains_as_written_on_both_paths(
     edit, parse, small_data, tmp_path, monkeypatch
 ):
@@ -342,7 +342,7 @@ REPLACED = {
 }
 
 
-@pytest.mark.parametrize("part", slow_after(1, REPLACED, variant_after=2))
+@pytest.mark.parametrize("part", slow_after(1, REPLACED, variant_after=1))
 def test_what_is_replaced_in_a_script_is_replaced_everywhere(
     part, small, tmp_path, monkeypatch, capsys
 ):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT_DIR
 from pages import DOCS_DIR, named_blocks, read
-from scripts import SLOW
+from scripts import SLOW, VARIANT
 
 from seqmnist import tf1 as tf
 from seqmnist.data.mnist import load_splits
@@ -191,7 +191,7 @@ def test_the_fast_script_has_the_plain_ones_losses(folder):
     np.testing.assert_allclose(losses(fast), losses(plain), rtol=1e-5)
 
 
-@SLOW
+@VARIANT
 @pytest.mark.skipif(IS_TF1, reason="TF 1.15 does not compile functions")
 def test_the_fast_script_says_what_is_slow(folder):
     changes = [

@@ -91,7 +91,9 @@ def train(parse, small_data):
     return train_for
 
 
-BOTH_PATHS = pytest.mark.parametrize("recurrence", slow_after(1, ["plain", "auto"]))
+BOTH_PATHS = pytest.mark.parametrize(
+    "recurrence", slow_after(1, ["plain", "auto"], variant_after=1)
+)
 
 
 @BOTH_PATHS

@@ -34,7 +34,9 @@ def relative_difference(found, expected):
 
 
 @pytest.mark.parametrize("name", reference.NETWORKS)
-@pytest.mark.parametrize("recurrence", slow_after(1, ["auto", "plain"]))
+@pytest.mark.parametrize(
+    "recurrence", slow_after(1, ["auto", "plain"], variant_after=1)
+)
 def test_training_reproduces_tf_1_15_5(recurrence, name, splits, parse):
     network = reference.NETWORKS[name]
     expected = reference.load(name)

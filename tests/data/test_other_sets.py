@@ -75,7 +75,7 @@ def test_emnists_letters_are_classes_from_zero_with_their_names(letters, splits)
     assert mnist.load_splits(letters, 40).class_names[25] == "26"
 
 
-@SLOW
+@VARIANT
 def test_drawn_letters_are_learnt(tmp_path):
     write_letters(tmp_path, 1500, 300)
     argv = [

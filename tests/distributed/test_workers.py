@@ -178,7 +178,7 @@ def test_more_workers_than_images(small, start_workers, tmp_path, monkeypatch):
     assert counted == {"train": 300, "validation": 2, "test": 130}
 
 
-@SLOW
+@VARIANT
 def test_a_killed_worker_ends_the_other_and_all_go_on_to_the_bit(
     small, start_workers, tmp_path
 ):

@@ -189,7 +189,7 @@ def test_a_sweep_runs_what_is_missing(common, launch, tmp_path):
     assert "train_lstm" in rows and "train_rnn" in rows
 
 
-@SLOW
+@VARIANT
 def test_a_sweep_goes_on_with_what_was_stopped(common, launch, tmp_path):
     line = f"train_rnn.py {common} --steps 600 --checkpoint-every 20steps"
     argv = ["--sweep", write_sweep(tmp_path, line), "--log-dir", tmp_path / "logs"]

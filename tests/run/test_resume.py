@@ -97,7 +97,7 @@ def stopped(name, argv, step, stop_after, monkeypatch, tmp_path):
             ("train_lstm", "auto", "scalars", [16]),
             ("train_gru_pixel", "auto", "scalars", [16]),
         ],
-        variant_after=2,
+        variant_after=1,
     ),
 )
 def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(
