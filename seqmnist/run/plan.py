@@ -148,7 +148,7 @@ def make_plan(config: Namespace, num_examples: int) -> Plan:
         checkpoint_steps=interval_in_steps(config.checkpoint_every, per_epoch),
         checkpoint_seconds=interval_in_seconds(config.checkpoint_every),
         trace=trace,
-        coarse_steps=round(getattr(config, "coarse_part", 0) * num_steps),
+        coarse_steps=int(getattr(config, "coarse_part", 0) * num_steps),
     )
 
 
