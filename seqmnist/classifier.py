@@ -104,9 +104,10 @@ class Classifier:
             noise = Noise(config.seed, step)
             self.training = self._trace(self.images, self.labels, noise)
             with tf.name_scope("optimizer"):
-                # It forgets the coarse steps at once.
-                restart = getattr(config, "coarse_steps", 0)
-                self.average = average_weights(config.ema_decay, restart)
+                # None for predict.py, which does not train.
+                coarse_steps = getattr(config, "coarse_steps", 0)
+                # The average forgets the coarse steps at once.
+                self.average = average_weights(config.ema_decay, coarse_steps)
                 self.optimizer = Optimizer(config, optimizer, self.average)
                 self.update, self.gradients = self.optimizer.minimize(
                     self.training.loss, before=[self.training.correct_count]
@@ -115,7 +116,7 @@ class Classifier:
             with tf.name_scope("evaluation"):
                 self.evaluation = self.trace(self.images, self.labels)
             self.trainings = [Training(self.training, self.gradients, self.update)]
-            if getattr(config, "coarse_part", 0):
+            if coarse_steps:
                 self.trainings.append(self._coarse_training(noise))
             self.init_op = tf.global_variables_initializer()
 
