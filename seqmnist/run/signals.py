@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 from typing import Callable
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+# One event may send the same signal several times: `timeout` sends it to the process
+# and to its group, and Linux sends SIGTERM for each thread of a launcher that ends.
+ECHO_SECONDS = 0.5
 
 
 class StopSignals:
@@ -17,7 +23,8 @@ class StopSignals:
     Python runs signal handlers only between its own instructions, so a handler would
     wait while TensorFlow computes or compiles. Therefore the handlers do nothing. A
     thread reads the signals' numbers from a pipe (`signal.set_wakeup_fd`), acknowledges
-    the first signal at once, and ends the process at the second.
+    the first signal at once, and ends the process at the second. The same signal within
+    half a second of the first one is no second one.
 
     Args:
         advice: printed when the process ends at once.
@@ -59,6 +66,7 @@ class StopSignals:
 
     def _watch(self, reader: int) -> None:
         """Reads signal numbers until the pipe is closed."""
+        echo_ends = 0.0
         with open(reader, "rb", buffering=0) as pipe:
             while True:
                 byte = pipe.read(1)
@@ -67,13 +75,19 @@ class StopSignals:
                 number = byte[0]
                 if number not in NUMBERS:
                     continue
+                if number == self.number and time.monotonic() < echo_ends:
+                    continue
                 if self.number is not None:
-                    sys.stderr.write(f"\nstopped at once; {self._advice}\n")
-                    sys.stderr.flush()
+                    _say(f"stopped at once; {self._advice}")
                     os._exit(128 + number)
                 self.number = number
+                echo_ends = time.monotonic() + ECHO_SECONDS
                 name = signal.Signals(number).name
-                sys.stderr.write(
-                    f"\n{name}: {self._promise}; a second one stops at once\n"
-                )
-                sys.stderr.flush()
+                _say(f"{name}: {self._promise}; a second one stops at once")
+
+
+def _say(text: str) -> None:
+    """Prints a line on stderr, if anyone still reads it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"\n{text}\n")
+        sys.stderr.flush()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import PROJECT_DIR
@@ -28,7 +29,7 @@ from scripts import (
 
 from seqmnist.run import engine, loop
 from seqmnist.run.checkpoints import Checkpoints
-from seqmnist.run.signals import StopSignals
+from seqmnist.run.signals import ECHO_SECONDS, StopSignals
 
 
 @pytest.fixture
@@ -130,8 +131,11 @@ def test_a_second_signal_stops_at_once(small, tmp_path):
         read_until(process, process.stdout, "computing")
         folder = wait_for_checkpoint(tmp_path / "logs", "train_lstm", step=0)
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # as by `timeout`: of one event
         err = read_until(process, process.stderr, "SIGINT")
         assert err.startswith("\nSIGINT: finishing the step")
+        time.sleep(2 * ECHO_SECONDS)
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
