@@ -33,10 +33,11 @@ MAX_UPDATES = 20
 
 # Errors for a network that runs as a plain graph, but cannot be traced or compiled.
 NOT_TRACED = (ValueError, TypeError, LookupError, NotImplementedError)
-# Lines on stderr with which TensorFlow reports the same failure, or reads its cache.
+# Lines on stderr with which TensorFlow reports the same failure, or reads its cache. It
+# takes LLVM's preferences on some Intel processors for features that these lack.
 COMPILER_WARNINGS = re.compile(
     r"XLA_CPU_JIT|tf2xla|The op is created at|dummy_function_name|^\s*(\[\[.*)?$"
-    r"|XlaSerializedCacheEntry"
+    r"|XlaSerializedCacheEntry|Target machine feature \+prefer-no-(scatter|gather) is"
 )
 UNSUPPORTED_OPERATION = re.compile(r"XLA_CPU_JIT: (\w+)")
 
