@@ -177,6 +177,24 @@ OPTIONS: dict[str, list[Option]] = {
             metavar="X",
             is_number=True,
         ),
+        Option(
+            "max_stretch",
+            "make each training image taller or flatter, and wider or narrower, by up "
+            "to this part, anew each time, 0 to 0.5",
+            default=0.0,
+            type=number(minimum=0, maximum=0.5),
+            metavar="X",
+            is_number=True,
+        ),
+        Option(
+            "max_bend",
+            "bend each training image, by up to X pixels down or up and right or left "
+            "at each point of a 5 x 5 grid, anew each time, 0 to 8",
+            default=0.0,
+            type=number(minimum=0, maximum=8),
+            metavar="X",
+            is_number=True,
+        ),
     ],
     "model": [
         Option(

@@ -9,6 +9,7 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
+from seqmnist.data.distortions import UNDISTORTED, Distortions
 from seqmnist.data.mnist import Split
 from seqmnist.errors import UserError
 
@@ -55,8 +56,7 @@ def training_batches(
     seed: int,
     num_steps: int,
     first_step: int = 0,
-    max_shift: int = 0,
-    max_slant: float = 0.0,
+    distortions: Distortions = UNDISTORTED,
     share: slice = slice(None),
 ) -> Iterator[Batch]:
     """Yields the batches of a run, one per step.
@@ -70,9 +70,7 @@ def training_batches(
         seed: seed of the run, 0 to 2**32 - 1.
         num_steps: steps of the whole run.
         first_step: steps already done, whose batches are left out.
-        max_shift: the most pixels by which an image is moved down or up, and right or
-            left, anew each time; see `distort_images`.
-        max_slant: the most pixels per row by which an image is slanted, either way.
+        distortions: how images are distorted, anew each time.
         share: the part of each batch to yield.
 
     Yields:
@@ -92,49 +90,10 @@ def training_batches(
             permutation_epoch = epoch
         chosen = permutation[position * batch_size : (position + 1) * batch_size][share]
         images = split.images[chosen]
-        if max_shift or max_slant:
+        if any(distortions):
             generator = np.random.RandomState([seed, epoch, position])
-            shifts = generator.randint(-max_shift, max_shift + 1, [batch_size, 2])
-            slants = generator.uniform(-max_slant, max_slant, batch_size)
-            images = distort_images(images, shifts[share], slants[share])
+            images = distortions.draw(images, generator, batch_size, share)
         yield Batch(images, split.labels[chosen])
-
-
-def distort_images(
-    images: np.ndarray, shifts: np.ndarray, slants: np.ndarray
-) -> np.ndarray:
-    """Slants and moves images; pixels that leave an image are lost, and zeros fill in.
-
-    Source: LeCun et al., "Gradient-based learning applied to document recognition",
-    Proceedings of the IEEE 86, 1998, section III. The paper also squeezes and scales.
-
-    Args:
-        images: `[num_images, height, width]`, at least one.
-        shifts: int `[num_images, 2]`, pixels down and to the right.
-        slants: float `[num_images]`, pixels by which a row is moved further to the
-            right than the row below. Moves are rounded to whole pixels; the middle
-            stays in place.
-
-    Returns:
-        An array with shape and dtype of `images`.
-    """
-    num_images, height, width = images.shape
-    rows = np.arange(height)
-    down = shifts[:, :1]
-    slanted = np.rint(slants[:, None] * ((height - 1) / 2 - rows)).astype(int)
-    right = shifts[:, 1:] + slanted  # [num_images, height]
-    above, beside = np.abs(down).max(), np.abs(right).max()
-    margins = [(0, 0), (above, above), (beside, beside)]
-    padded = np.pad(images, margins, "constant")
-    # A view with every window of `width` pixels in each padded row.
-    windows = np.lib.stride_tricks.as_strided(
-        padded,
-        [*padded.shape[:2], 2 * beside + 1, width],
-        [*padded.strides, padded.strides[-1]],
-        writeable=False,
-    )
-    numbers = np.arange(num_images)[:, None]
-    return windows[numbers, above - down + rows, beside - right]
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:

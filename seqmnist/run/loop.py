@@ -12,6 +12,7 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.data.batches import Batch, evaluation_batches, training_batches
+from seqmnist.data.distortions import Distortions
 from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged, Interrupted
 from seqmnist.record.log import Result
@@ -106,8 +107,12 @@ class TrainingLoop:
             seed=config.seed,
             num_steps=self.plan.num_steps,
             first_step=progress.step,
-            max_shift=config.max_shift,
-            max_slant=config.max_slant,
+            distortions=Distortions(
+                max_shift=config.max_shift,
+                max_slant=config.max_slant,
+                max_stretch=config.max_stretch,
+                max_bend=config.max_bend,
+            ),
             share=workers.share(config.batch_size),
         )
         self.recorder.begin()

@@ -113,7 +113,15 @@ def test_training_learns(run):
     assert result.test_correct == f"{round(result.test_accuracy * 130)}/130"
 
 
-@pytest.mark.parametrize("more", [["--max-shift", "3"], ["--max-slant", "0.5"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--max-shift", "3"],
+        ["--max-slant", "0.5"],
+        ["--max-stretch", "0.2"],
+        ["--max-bend", "2"],
+    ],
+)
 def test_distortions_are_of_what_is_trained_on_alone(more, run):
     """A learning rate that changes nothing: so what is evaluated is as it was."""
     argv = ["--view", "rows", "--steps", "3", "--report-every", "1"]
