@@ -10,7 +10,7 @@ from conftest import write_idx
 from drawn_letters import write as write_letters
 from pages import DOCS_DIR, named_blocks
 from PIL import Image
-from scripts import SLOW, VARIANT, exported_probabilities, main, run_folders
+from scripts import VARIANT, exported_probabilities, main, run_folders
 
 import predict
 import train_lstm
@@ -212,7 +212,7 @@ def test_the_class_map_of_kmnist_names_its_characters(tmp_path):
     [
         ("train_rnn", ["--view", "rows", "--max-shift", "2", "--max-slant", "0.2"]),
         pytest.param(
-            "train_gru_pixel", ["--bias-init", "chrono", "--permute"], marks=SLOW
+            "train_gru_pixel", ["--bias-init", "chrono", "--permute"], marks=VARIANT
         ),
         pytest.param("train_lstm", ["--view", "rows"], marks=VARIANT),
     ],

@@ -169,7 +169,7 @@ def test_the_answer_is_that_of_one(
     assert json.loads((several / "config.json").read_text())["workers"] == count
 
 
-@SLOW
+@VARIANT
 def test_more_workers_than_images(small, start_workers, tmp_path, monkeypatch):
     """A worker without a validation image still counts those of the test split.
 
@@ -313,7 +313,7 @@ def test_a_worker_with_other_data_is_refused(
         assert status == 2 and ") is refused: data is " in err
 
 
-@SLOW
+@VARIANT
 def test_workers_with_other_code_and_other_tensorflow_are_refused(
     small, start_workers, tmp_path
 ):

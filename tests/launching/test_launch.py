@@ -85,7 +85,7 @@ def start_endless(launch, small, tmp_path, *options):
     return process, wait_for_checkpoint(tmp_path / "logs", "train_rnn", step=20)
 
 
-@SLOW
+@VARIANT
 def test_workers_are_restarted_and_end_to_the_bit(small, launch, tmp_path):
     argv = [*small, "--steps", "300", "--report-every", "50", "--evaluate-every", "100"]
     argv += ["--checkpoint-every", "20", "--log-dir"]

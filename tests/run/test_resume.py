@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import small_arguments, write_small_data
 from made_network import Network
-from scripts import SLOW, main, run_folders, slow_after
+from scripts import SLOW, VARIANT, main, run_folders, slow_after
 from torture import differences, fingerprint
 
 from seqmnist import tf1 as tf
@@ -136,7 +136,7 @@ def test_a_run_with_all_that_may_be_added_is_resumed_too(
     assert differences(expected, fingerprint(folder)) == []
 
 
-@SLOW
+@VARIANT
 def test_it_may_be_stopped_many_times(argv, stop_after, monkeypatch, tmp_path, capsys):
     """Also before the first step, and after the last coarse one."""
     argv = [*argv, "--view", "pixels", "--coarse-part", "0.5"]
