@@ -163,16 +163,15 @@ def _sample(images, rows, columns):
     line, size = width + 2, (height + 2) * (width + 2)
     rows = np.clip(rows, -1, height) + np.float32(1)
     columns = np.clip(columns, -1, width) + np.float32(1)
-    tops = np.minimum(rows.astype(np.int32), height)
-    lefts = np.minimum(columns.astype(np.int32), width)
-    firsts = np.arange(num_images, dtype=np.int32)[:, None, None] * size
-    places = firsts + tops * line + lefts
+    tops = np.minimum(rows.astype(np.int64), height)
+    lefts = np.minimum(columns.astype(np.int64), width)
+    places = np.arange(num_images)[:, None, None] * size + tops * line + lefts
     pixels = padded.ravel()
     top_left, top_right, bottom_left, bottom_right = (
         pixels.take(places + offset).astype(np.float32)
         for offset in (0, 1, line, line + 1)
     )
-    across = columns - lefts
+    down, across = rows - tops.astype(np.float32), columns - lefts.astype(np.float32)
     top = top_left + (top_right - top_left) * across
     bottom = bottom_left + (bottom_right - bottom_left) * across
-    return np.rint(top + (bottom - top) * (rows - tops)).astype(np.uint8)
+    return np.rint(top + (bottom - top) * down).astype(np.uint8)
