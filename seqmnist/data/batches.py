@@ -92,7 +92,7 @@ def training_batches(
         images = split.images[chosen]
         if any(distortions):
             generator = np.random.RandomState([seed, epoch, position])
-            images = distortions.draw(images, generator, batch_size, share)
+            images = distortions.distort(images, generator, batch_size, share)
         yield Batch(images, split.labels[chosen])
 
 

@@ -33,7 +33,7 @@ class Distortions(NamedTuple):
     max_stretch: float = 0.0
     max_bend: float = 0.0
 
-    def draw(
+    def distort(
         self,
         images: np.ndarray,
         generator: np.random.RandomState,

@@ -141,7 +141,7 @@ def test_what_leaves_an_image_is_lost_and_zeros_fill_in(digits):
 def test_a_share_of_a_batch_is_distorted_as_in_the_whole(digits, distortions):
     def draw(share):
         generator = np.random.RandomState(4)
-        return Distortions(*distortions).draw(
+        return Distortions(*distortions).distort(
             digits[share], generator, len(digits), share
         )
 
@@ -154,5 +154,5 @@ def test_a_share_of_a_batch_is_distorted_as_in_the_whole(digits, distortions):
 def test_warps_are_the_same_in_every_numpy_version(digits):
     """As NumPy 1.18 and 2.4 both give them."""
     distortions = Distortions(2, 0.5, 0.2, 2.0)
-    images = distortions.draw(digits, np.random.RandomState(4), len(digits))
+    images = distortions.distort(digits, np.random.RandomState(4), len(digits))
     assert zlib.crc32(images.tobytes()) == 585766682
