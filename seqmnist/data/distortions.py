@@ -8,6 +8,7 @@ visual document analysis", ICDAR 2003, section 2.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,11 @@ class Distortions(NamedTuple):
     max_slant: float = 0.0
     max_stretch: float = 0.0
     max_bend: float = 0.0
+
+    @classmethod
+    def of(cls, config: Namespace) -> Distortions:
+        """Those of a run, by its options of the same names."""
+        return cls(*(getattr(config, name) for name in cls._fields))
 
     def distort(
         self,

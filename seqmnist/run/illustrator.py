@@ -11,6 +11,8 @@ import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.cli import options
+from seqmnist.data.batches import training_batches
+from seqmnist.data.distortions import Distortions
 from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged
 from seqmnist.record import figures, summaries
@@ -23,7 +25,7 @@ from seqmnist.run.network import Network
 READING_FIGURE = "reading.png"
 READING_FILE = "reading.csv"
 
-# Images whose sequences, as the network reads them, TensorBoard shows.
+# Images of the first step that TensorBoard shows, next to what the network reads.
 NUM_INPUTS = 4
 
 # The most values of the cell's outputs, over images and time steps, in memory at once:
@@ -121,12 +123,19 @@ class Illustrator:
 
     @figures.in_own_style
     def _add_inputs(self) -> None:
-        """Adds a picture of the network's inputs to the log."""
-        classifier = self.network.classifier
-        images = self.splits.train.images[:NUM_INPUTS]
+        """Adds a picture of the first training images, distorted, to the log."""
+        classifier, config = self.network.classifier, self.config
+        batches = training_batches(
+            self.splits.train,
+            config.batch_size,
+            config.seed,
+            num_steps=1,
+            distortions=Distortions.of(config),
+        )
+        images = next(batches).images[:NUM_INPUTS]
         feed = {classifier.images: images}
         inputs = self.network.session.run(classifier.evaluation.inputs, feed)
-        figure = figures.inputs(images, inputs, self.config.view)
+        figure = figures.inputs(images, inputs, config.view)
         self.run.add(WHOLE_RUN, 0, summaries.image("inputs", figure))
 
     @figures.in_own_style

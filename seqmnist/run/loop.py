@@ -107,12 +107,7 @@ class TrainingLoop:
             seed=config.seed,
             num_steps=self.plan.num_steps,
             first_step=progress.step,
-            distortions=Distortions(
-                max_shift=config.max_shift,
-                max_slant=config.max_slant,
-                max_stretch=config.max_stretch,
-                max_bend=config.max_bend,
-            ),
+            distortions=Distortions.of(config),
             share=workers.share(config.batch_size),
         )
         self.recorder.begin()

@@ -10,9 +10,10 @@ from scripts import main, run_folders, slow_after
 
 from seqmnist import tf1 as tf
 from seqmnist.data import mnist
-from seqmnist.record import summaries
+from seqmnist.record import figures, summaries
 from seqmnist.record.log import Result
 from seqmnist.record.predictions import read_predictions
+from seqmnist.run.engine import PlainEngine
 
 STEPS = [2, 4, 6, 8, 10, 12]  # of the evaluations
 
@@ -102,6 +103,25 @@ def test_pictures_come_at_the_first_evaluations_and_the_last(folder):
                 assert png.startswith(b"\x89PNG")
                 size = [int.from_bytes(png[i : i + 4], "big") for i in (16, 20)]
                 assert size == [image.width, image.height]
+
+
+def test_what_the_network_reads_are_the_images_of_its_first_step(argv, monkeypatch):
+    """Distorted as in training; with the inputs that the cell gets."""
+    drawn, seen = [], []
+    draw, update = figures.inputs, PlainEngine.update
+    monkeypatch.setattr(figures, "inputs", lambda *a: drawn.append(a) or draw(*a))
+
+    def noted(self, session, batches, *args):
+        seen.append(batches[0].images)
+        return update(self, session, batches, *args)
+
+    monkeypatch.setattr(PlainEngine, "update", noted)
+    argv += ["--max-shift", "2", "--max-bend", "3", "--input-scale", "symmetric"]
+    assert main("train_rnn", argv) == 0
+    ((images, inputs, view),) = drawn
+    np.testing.assert_array_equal(images, seen[0][:4])
+    np.testing.assert_allclose(inputs, images / 127.5 - 1, atol=1e-6)
+    assert view == "rows"
 
 
 def test_the_run_tells_its_configuration(folder):
