@@ -179,8 +179,8 @@ OPTIONS: dict[str, list[Option]] = {
         ),
         Option(
             "max_stretch",
-            "make each training image taller or flatter, and wider or narrower, by up "
-            "to this part, anew each time, 0 to 0.5",
+            "stretch or squeeze each training image by up to the fraction X of its "
+            "height and of its width, anew each time, 0 to 0.5",
             default=0.0,
             type=number(minimum=0, maximum=0.5),
             metavar="X",

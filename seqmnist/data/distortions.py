@@ -3,7 +3,8 @@
 Sources: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document
 recognition", Proceedings of the IEEE 86, 1998, section III; for bends, Simard,
 Steinkraus and Platt, "Best practices for convolutional neural networks applied to
-visual document analysis", ICDAR 2003, section 2.
+visual document analysis", ICDAR 2003, section 2. There, a Gaussian smooths random moves
+of all pixels; here, random moves of a few points are interpolated.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ POINTS = 5
 
 
 class Distortions(NamedTuple):
-    """How far training images are distorted; each value is drawn up to its limit.
+    """The limits of a run's distortions.
+
+    For each image, each value is random, uniform from minus its limit to plus its
+    limit. With a stretch or a bend, the values between pixels are interpolated; without
+    them, images are moved by whole pixels.
 
     Attributes:
-        max_shift: pixels down or up, and right or left; whole pixels are drawn.
-        max_slant: pixels per row, to either side.
-        max_stretch: the part of the height, and of the width, by which an image
-            becomes larger or smaller; less than 1.
-        max_bend: pixels down or up, and right or left, by which each of the points in
-            a grid is moved.
+        max_shift: pixels down, and to the right; a whole number.
+        max_slant: pixels per row.
+        max_stretch: the fraction of its height, and of its width, by which an image
+            becomes larger; less than 1.
+        max_bend: pixels down, and to the right, by which each of the points in a grid
+            is moved.
     """
 
     max_shift: int = 0
@@ -36,7 +41,7 @@ class Distortions(NamedTuple):
 
     @classmethod
     def of(cls, config: Namespace) -> Distortions:
-        """Those of a run, by its options of the same names."""
+        """The distortions that a run's options of the same names give."""
         return cls(*(getattr(config, name) for name in cls._fields))
 
     def distort(
@@ -117,18 +122,18 @@ def warp_images(
     stretches: np.ndarray,
     bends: np.ndarray,
 ) -> np.ndarray:
-    """Stretches, slants, shifts and bends images, with linear interpolation.
+    """Stretches, slants, shifts and bends images; interpolates linearly.
 
     Pixels that leave an image are lost, and zeros fill in.
 
     Args:
         images: uint8 `[num_images, height, width]`.
         shifts, slants: as for `move_images`, but nothing is rounded.
-        stretches: `[num_images, 2]`: height and width are multiplied by 1 + stretch;
-            the middle stays in place.
+        stretches: `[num_images, 2]`: height and width are first multiplied by
+            1 + stretch; the middle stays in place.
         bends: `[num_images, 2, points, points]`, for a grid of points from corner to
-            corner: pixels down and to the right between a point and what is drawn
-            there. Between the points, bends are interpolated linearly.
+            corner: at each point, the result shows what the image has this many pixels
+            further down and to the right. Between the points, bends are interpolated.
 
     Returns:
         uint8 in the shape of the images.
@@ -144,10 +149,9 @@ def warp_images(
     x = np.arange(width, dtype=np.float32) - np.float32(middle_column)
     # Where in the image each pixel of the result lies, [num_images, height, width].
     bends = _interpolate(_interpolate(bends, height, axis=2), width, axis=3)
+    slanted = slants[:, None, None] * y
     rows = bends[:, 0] + ((y - down) / tall + np.float32(middle_row))
-    columns = bends[:, 1] + (
-        (x - right) / wide + slants[:, None, None] * y + np.float32(middle_column)
-    )
+    columns = bends[:, 1] + ((x - right + slanted) / wide + np.float32(middle_column))
     return _sample(images, rows, columns)
 
 

@@ -25,7 +25,7 @@ from seqmnist.run.network import Network
 READING_FIGURE = "reading.png"
 READING_FILE = "reading.csv"
 
-# Images of the first step that TensorBoard shows, next to what the network reads.
+# Images of the first step that TensorBoard shows, next to their sequences.
 NUM_INPUTS = 4
 
 # The most values of the cell's outputs, over images and time steps, in memory at once:
@@ -123,16 +123,18 @@ class Illustrator:
 
     @figures.in_own_style
     def _add_inputs(self) -> None:
-        """Adds a picture of the first training images, distorted, to the log."""
+        """Adds a picture of the first step's first images and their sequences."""
         classifier, config = self.network.classifier, self.config
+        train = self.splits.train
         batches = training_batches(
-            self.splits.train,
-            config.batch_size,
+            train,
+            min(config.batch_size, len(train.labels)),  # a run of no steps has no batch
             config.seed,
             num_steps=1,
             distortions=Distortions.of(config),
+            share=slice(NUM_INPUTS),
         )
-        images = next(batches).images[:NUM_INPUTS]
+        images = next(batches).images
         feed = {classifier.images: images}
         inputs = self.network.session.run(classifier.evaluation.inputs, feed)
         figure = figures.inputs(images, inputs, config.view)

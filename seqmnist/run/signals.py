@@ -23,8 +23,8 @@ class StopSignals:
     Python runs signal handlers only between its own instructions, so a handler would
     wait while TensorFlow computes or compiles. Therefore the handlers do nothing. A
     thread reads the signals' numbers from a pipe (`signal.set_wakeup_fd`), acknowledges
-    the first signal at once, and ends the process at the second. The same signal within
-    half a second of the first one is no second one.
+    the first signal at once, and ends the process at the second. The same signal
+    again within half a second does not count as a second one.
 
     Args:
         advice: printed when the process ends at once.

@@ -91,9 +91,10 @@ def test_a_presets_decay_steps_are_of_its_own_schedule(parse):
     for argv, expected in (([], "all"), (["--decay-steps", "5000"], 5000)):
         argv = [*exponential, "--schedule", "cosine", *argv]
         assert parse(train_lstm, argv).decay_steps == expected
+    presets = {"p": {**train_lstm.PRESETS["best"], "decay_steps": 17000}}
     for argv in ([], ["--schedule", "cosine"]):
-        argv = ["--preset", "best", *argv]
-        assert parse(train_gru_pixel, argv).decay_steps == 17000
+        config = parser.parse(argv, "train_lstm", "", train_lstm.DEFAULTS, presets)
+        assert config.decay_steps == 17000
 
 
 @EACH_SCRIPT

@@ -210,7 +210,7 @@ def test_the_class_map_of_kmnist_names_its_characters(tmp_path):
 @pytest.mark.parametrize(
     "name, options",
     [
-        ("train_rnn", ["--view", "rows", "--max-shift", "2", "--max-slant", "0.2"]),
+        ("train_rnn", ["--view", "rows", "--max-shift", "2", "--max-bend", "1"]),
         pytest.param(
             "train_gru_pixel", ["--bias-init", "chrono", "--permute"], marks=VARIANT
         ),

@@ -282,7 +282,8 @@ def test_the_seconds_leave_evaluations_out(run, monkeypatch):
 
 
 def test_no_steps_only_evaluate(run):
-    result, _, rows = run(train_rnn, "--steps", "0", "--batch-size", "601")
+    argv = ["--steps", "0", "--batch-size", "601", "--summaries", "all"]
+    result, _, rows = run(train_rnn, *argv)
     assert result.steps == 0
     assert [(row["step"], row["split"], row["count"]) for row in rows] == [
         (0, "test", 130)
