@@ -29,6 +29,7 @@ sys.path.insert(0, str(PROJECT_DIR))
 
 from seqmnist.cli.parser import OneLineParser  # noqa: E402
 from seqmnist.cli.types import whole_number  # noqa: E402
+from seqmnist.data.distortions import Distortions  # noqa: E402
 from seqmnist.errors import Diverged, one_line_errors, writing  # noqa: E402
 from seqmnist.launching.sweep import (  # noqa: E402
     FAILURE_FILE,
@@ -51,8 +52,19 @@ GUESSING = 2.2
 NOTEBOOK_ACCURACY = 0.97  # of training batches, which the notebook has at step 7,500
 REACHING = [f"{100 * accuracy:.0f} %" for accuracy in MILESTONES]
 
+NUM_TRAIN = 55_000  # MNIST's training images without the 5,000 of validation
+
 # A command and its seeds; the task is what it is called in the table.
 Experiment = namedtuple("Experiment", "task name command seeds")
+
+# What was kept of a run: config.json as a dictionary, the rows of metrics.csv on
+# validation, and the result as a dictionary, or `None` if the run failed.
+Run = namedtuple("Run", "config rows result")
+
+# The pixel presets had these values before coarse steps, and 28 epochs in a cosine of
+# 17,000 steps.
+BEFORE = "--recurrent-init orthogonal --max-shift 1 --max-slant 0.3 --weight-decay 0.02"
+IN_FULL = f"--coarse-part 0 {BEFORE} --decay-steps 17000"
 
 EXPERIMENTS = [
     Experiment(
@@ -74,24 +86,30 @@ EXPERIMENTS = [
     ),
     Experiment("pixels, GRU", "gru-notebook", "train_gru_pixel.py", tuple(range(8))),
     Experiment(
-        "pixels, GRU", "gru-best", "train_gru_pixel.py --preset best", (0, 1, 2)
+        "pixels, GRU", "gru-best", "train_gru_pixel.py --preset best", tuple(range(5))
+    ),
+    Experiment(
+        "pixels, GRU",
+        "gru-best-before",
+        f"train_gru_pixel.py --preset best {IN_FULL} --epochs 28",
+        (0, 1, 2),
     ),
     Experiment(
         "pixels, GRU",
         "gru-best-large",
-        "train_gru_pixel.py --preset best-large",
+        f"train_gru_pixel.py --preset best-large {IN_FULL} --epochs 28",
         (0,),
     ),
     Experiment(
         "permuted pixels, GRU",
         "gru-best-permuted",
-        "train_gru_pixel.py --preset best-large --permute --decay-steps all",
+        f"train_gru_pixel.py --preset best-large --permute {BEFORE} --epochs 28",
         (0, 1, 2),
     ),
 ]
 
-# The pixel network for a sixth of its time, and with one thing changed each.
-SHORTLY = "train_gru_pixel.py --preset best --epochs 5"
+# The pixel network for 5 epochs of whole images, and with one thing changed each.
+SHORTLY = f"train_gru_pixel.py --preset best {IN_FULL} --epochs 5"
 CHANGES = [
     "",
     "--input-scale unit",
@@ -195,16 +213,15 @@ def read_run(folder):
         folder: its folder in results/.
 
     Returns:
-        The parameters, the rows of metrics.csv on validation, the result as a
-        dictionary, or `None` if the run failed.
+        The `Run`.
     """
-    parameters = json.loads((folder / CONFIG_FILE).read_text())["parameters"]
+    config = json.loads((folder / CONFIG_FILE).read_text())
     rows = [row for row in read_metrics(folder) if row["split"] == "validation"]
     result = None
     has_ended = rows and not (folder / FAILURE_FILE).exists()
     if has_ended and rows[-1]["accuracy"] >= LEARNED:
         result = Result.parse((folder / RESULT_FILE).read_text())._asdict()
-    return parameters, rows, result
+    return Run(config, rows, result)
 
 
 def results_table(results_dir):
@@ -216,8 +233,9 @@ def results_table(results_dir):
     Returns:
         The table, lines of Markdown.
     """
-    head = ["task", "command", "parameters", "steps", "minutes", "test accuracy"]
-    return _table([*head, "failed", *REACHING], EXPERIMENTS, results_row, results_dir)
+    head = ["task", "command", "parameters", "epochs", "distorted", "minutes"]
+    head += ["test accuracy", "failed", *REACHING]
+    return _table(head, EXPERIMENTS, results_row, results_dir)
 
 
 def ingredients_table(results_dir):
@@ -281,7 +299,7 @@ def best_table(results_dir):
     """
     best = {}
     for experiment in EXPERIMENTS:
-        results = [result for _, _, result in _read_runs(experiment, results_dir)]
+        results = [run.result for run in _read_runs(experiment, results_dir)]
         accuracies = [result["test_accuracy"] for result in results if result]
         known = best.get(experiment.task)
         if accuracies and (known is None or mean(accuracies) > known[0]):
@@ -295,13 +313,13 @@ def best_row(experiment, runs):
 
     Args:
         experiment: one of `EXPERIMENTS`.
-        runs: what `read_run` returned, for each seed.
+        runs: the `Run` of each seed.
 
     Returns:
         A list of strings.
     """
-    task, command, parameters, _, _, accuracy, *_ = results_row(experiment, runs)
-    seeds = ", ".join(str(result["seed"]) for _, _, result in runs if result)
+    task, command, parameters, _, _, _, accuracy, *_ = results_row(experiment, runs)
+    seeds = ", ".join(str(run.result["seed"]) for run in runs if run.result)
     return [task, command, parameters, accuracy, seeds]
 
 
@@ -332,13 +350,13 @@ def ingredients_row(experiment, runs):
 
     Args:
         experiment: one of `INGREDIENTS`.
-        runs: what `read_run` returned, for each seed.
+        runs: the `Run` of each seed.
 
     Returns:
         A list of strings.
     """
-    rows = [rows for _, rows, _ in runs]
-    lasts = [rows[-1]["accuracy"] for _, rows, result in runs if result]
+    rows = [run.rows for run in runs]
+    lasts = [run.rows[-1]["accuracy"] for run in runs if run.result]
     return [
         experiment.task,
         spread(lasts) if lasts else "failed",
@@ -351,24 +369,27 @@ def results_row(experiment, runs):
 
     Args:
         experiment: one of `EXPERIMENTS`.
-        runs: what `read_run` returned, for each seed.
+        runs: the `Run` of each seed.
 
     Returns:
         A list of strings.
     """
-    parameters = runs[0][0]
-    results = [result for _, _, result in runs if result]
-    lasts = [rows[-1] for _, rows, _ in runs if rows]
+    config = runs[0].config
+    results = [run.result for run in runs if run.result]
+    lasts = [run.rows[-1] for run in runs if run.rows]
     seconds = [last["seconds"] for last in lasts]
+    steps = max((last["step"] for last in lasts), default=0)
+    epochs = steps * config["batch_size"] / NUM_TRAIN
     return [
         experiment.task,
         f"`{experiment.command}`",
-        f"{parameters:,}",
-        f"{max((int(last['step']) for last in lasts), default=0):,}",
+        f"{config['parameters']:,}",
+        f"{epochs:.0f}" if epochs > 10 else f"{epochs:.1f}",
+        "yes" if any(config.get(name) for name in Distortions._fields) else "no",
         f"{mean(seconds or [0]) / 60:.1f}",
         spread([result["test_accuracy"] for result in results]),
         f"{len(runs) - len(results)} of {len(runs)}",
-        *(milestone([rows for _, rows, _ in runs], a) for a in MILESTONES),
+        *(milestone([run.rows for run in runs], a) for a in MILESTONES),
     ]
 
 

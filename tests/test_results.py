@@ -93,7 +93,8 @@ def test_the_best_of_a_task_is_that_of_the_highest_mean(tmp_path, monkeypatch):
         seed = int(folder.name[len("seed") :])
         accuracy = found[folder.parent.name, seed]
         result = {"test_accuracy": accuracy, "seed": seed} if accuracy else None
-        return 7, rows(0.5), result
+        config = {"parameters": 7, "batch_size": 1, "max_shift": 0, "max_slant": 0.1}
+        return reproduce.Run(config, rows(0.5), result)
 
     monkeypatch.setattr(reproduce, "read_run", read_run)
     assert reproduce.best_table(tmp_path).splitlines()[2:] == [
@@ -103,9 +104,13 @@ def test_the_best_of_a_task_is_that_of_the_highest_mean(tmp_path, monkeypatch):
 
 def test_a_row_of_ingredients_has_validation_and_milestones():
     experiment = reproduce.INGREDIENTS[1]
-    found = reproduce.ingredients_row(experiment, [(1, rows(0.91, 0.96), {})])
+    found = reproduce.ingredients_row(
+        experiment, [reproduce.Run({}, rows(0.91, 0.96), {})]
+    )
     assert found[1:] == ["failed", "100 (0.5)", "200 (1.0)", "–"]
-    found = reproduce.ingredients_row(experiment, [(1, rows(0.91, 0.96), {"a": 1})])
+    found = reproduce.ingredients_row(
+        experiment, [reproduce.Run({}, rows(0.91, 0.96), {"a": 1})]
+    )
     assert found == [
         *("`--input-scale unit`", "0.9600 (1)", "100 (0.5)", "200 (1.0)", "–")
     ]
@@ -145,7 +150,7 @@ def test_an_experiment_is_run_once_and_kept(made, capsys):
     assert capsys.readouterr().out == ""
     row = reproduce.results_table(reproduce.RESULTS_DIR).splitlines()[2]
     assert row.startswith("| a task | `train_rnn.py --data-dir ")
-    assert "| 6 |" in row and "| 1 of 1 |" in row  # six steps do not learn it
+    assert "| 0.0 | no |" in row and "| 1 of 1 |" in row  # six steps do not learn it
     assert row.endswith("| – | – | – |")
 
 
