@@ -177,7 +177,7 @@ def contrib():
     return tensorflow.contrib
 
 
-@SLOW
+@VARIANT
 @pytest.mark.skipif(IS_TF1, reason="TF 1.15 does not compile functions")
 def test_the_fast_script_has_the_plain_ones_losses(folder):
     changes = [SHORT[0], ("training_steps = 1000", "training_steps = 12")]

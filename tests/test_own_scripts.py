@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT_DIR
 from pages import DOCS_DIR, named_blocks
-from scripts import SLOW, exported_probabilities, main, run, run_folders
+from scripts import VARIANT, exported_probabilities, main, run, run_folders
 
 import predict
 import train_rnn
@@ -167,7 +167,7 @@ def test_the_name_of_a_script_fits_in_a_result_line(own_script, capsys):
     assert "'my net' as the name of a script; expected let" in capsys.readouterr().err
 
 
-@SLOW
+@VARIANT
 def test_workers_and_sweeps_take_it(own_script, small, tmp_path):
     few = [word for word in small if word != "--log-dir"]
     few.remove(str(tmp_path / "logs"))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import PROJECT_DIR
-from scripts import SLOW
+from scripts import SLOW, VARIANT
 
 import train_gru_pixel
 import train_lstm
@@ -154,7 +154,7 @@ def test_an_experiment_is_run_once_and_kept(made, capsys):
     assert row.endswith("| – | – | – |")
 
 
-@SLOW
+@VARIANT
 def test_what_was_stopped_is_resumed(made, capsys):
     experiment, kept = made()
     reproduce.reproduce([experiment])

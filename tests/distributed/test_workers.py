@@ -264,7 +264,8 @@ def test_a_worker_that_hangs_ends_the_other(small, start_workers, tmp_path):
     assert line.startswith("error: worker 0 of 2 lost the others: no answer for 15 sec")
 
 
-@pytest.mark.parametrize("told", slow_after(0, [1, 0], variant_after=1))
+@VARIANT
+@pytest.mark.parametrize("told", [1, 0])
 def test_a_signal_to_one_stops_all_after_the_same_step(
     told, small, start_workers, tmp_path
 ):
