@@ -51,6 +51,11 @@ MILESTONES = (0.9, 0.95, 0.98)
 GUESSING = 2.2
 NOTEBOOK_ACCURACY = 0.97  # of training batches, which the notebook has at step 7,500
 REACHING = [f"{100 * accuracy:.0f} %" for accuracy in MILESTONES]
+RESULTS_HEAD = [
+    *("task", "command", "parameters", "epochs", "distorted", "minutes"),
+    *("test accuracy", "failed", *REACHING),
+]
+BEST_HEAD = ["task", "command", "parameters", "test accuracy"]
 
 NUM_TRAIN = 55_000  # MNIST's training images without the 5,000 of validation
 
@@ -233,9 +238,7 @@ def results_table(results_dir):
     Returns:
         The table, lines of Markdown.
     """
-    head = ["task", "command", "parameters", "epochs", "distorted", "minutes"]
-    head += ["test accuracy", "failed", *REACHING]
-    return _table(head, EXPERIMENTS, results_row, results_dir)
+    return _table(RESULTS_HEAD, EXPERIMENTS, results_row, results_dir)
 
 
 def ingredients_table(results_dir):
@@ -304,8 +307,8 @@ def best_table(results_dir):
         known = best.get(experiment.task)
         if accuracies and (known is None or mean(accuracies) > known[0]):
             best[experiment.task] = mean(accuracies), experiment
-    head = ["task", "command", "parameters", "test accuracy", "seeds"]
-    return _table(head, [e for _, e in best.values()], best_row, results_dir)
+    experiments = [experiment for _, experiment in best.values()]
+    return _table([*BEST_HEAD, "seeds"], experiments, best_row, results_dir)
 
 
 def best_row(experiment, runs):
@@ -318,9 +321,9 @@ def best_row(experiment, runs):
     Returns:
         A list of strings.
     """
-    task, command, parameters, _, _, _, accuracy, *_ = results_row(experiment, runs)
+    row = dict(zip(RESULTS_HEAD, results_row(experiment, runs)))
     seeds = ", ".join(str(run.result["seed"]) for run in runs if run.result)
-    return [task, command, parameters, accuracy, seeds]
+    return [*(row[name] for name in BEST_HEAD), seeds]
 
 
 def _read_runs(experiment, results_dir):

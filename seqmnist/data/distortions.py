@@ -145,13 +145,13 @@ def warp_images(
     down, right = shifts.T[..., None, None]
     tall, wide = 1 + stretches.T[..., None, None]
     middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
-    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(middle_row)
-    x = np.arange(width, dtype=np.float32) - np.float32(middle_column)
+    y = np.arange(height, dtype=np.float32)[:, None] - middle_row
+    x = np.arange(width, dtype=np.float32) - middle_column
     # Where in the image each pixel of the result lies, [num_images, height, width].
     bends = _interpolate(_interpolate(bends, height, axis=2), width, axis=3)
     slanted = slants[:, None, None] * y
-    rows = bends[:, 0] + ((y - down) / tall + np.float32(middle_row))
-    columns = bends[:, 1] + ((x - right + slanted) / wide + np.float32(middle_column))
+    rows = bends[:, 0] + ((y - down) / tall + middle_row)
+    columns = bends[:, 1] + ((x - right + slanted) / wide + middle_column)
     return _sample(images, rows, columns)
 
 
@@ -169,12 +169,11 @@ def _interpolate(values, length, axis):
 def _sample(images, rows, columns):
     """The images' values at float32 places `[num_images, height, width]`."""
     num_images, height, width = images.shape
-    padded = np.pad(images, [(0, 0), (1, 1), (1, 1)], "constant")
-    line, size = width + 2, (height + 2) * (width + 2)
-    rows = np.clip(rows, -1, height) + np.float32(1)
-    columns = np.clip(columns, -1, width) + np.float32(1)
-    tops = np.minimum(rows.astype(np.int64), height)
-    lefts = np.minimum(columns.astype(np.int64), width)
+    # Wherever a place lies, it has a pixel, and others below and to the right of it.
+    padded = np.pad(images, [(0, 0), (1, 2), (1, 2)], "constant")
+    line, size = width + 3, (height + 3) * (width + 3)
+    rows, columns = np.clip(rows, -1, height) + 1, np.clip(columns, -1, width) + 1
+    tops, lefts = rows.astype(np.int64), columns.astype(np.int64)
     places = np.arange(num_images)[:, None, None] * size + tops * line + lefts
     pixels = padded.ravel()
     top_left, top_right, bottom_left, bottom_right = (
