@@ -35,6 +35,7 @@ RUNS = {
 METHODS = {
     "checkpoints": (Recorder, "save"),
     "beginning": (Illustrator, "begin"),
+    "inputs": (Illustrator, "add_inputs"),
     "histograms": (Illustrator, "add_histograms"),
     "pictures": (Illustrator, "add_pictures"),
     "gradient norms of validation": (Histograms, "gradient_norm"),

@@ -505,7 +505,8 @@ def scratch(shape: Sequence[int], dtype: tf.DType) -> tf.Variable:
     """Makes a variable for a history: local, so that checkpoints leave it out."""
     with tf.init_scope():  # makes the variable outside of functions
         return tf.Variable(
-            lambda: tf.zeros(shape, dtype),
+            # TensorFlow would fold `tf.zeros` into a constant, and keep that as well.
+            lambda: tf.raw_ops.Empty(shape=shape, dtype=dtype, init=True),
             trainable=False,
             collections=[tf.GraphKeys.LOCAL_VARIABLES, SCRATCH],
             use_resource=True,

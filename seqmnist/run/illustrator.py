@@ -57,7 +57,7 @@ class Illustrator:
         self.run = run
 
     def begin(self) -> None:
-        """Adds options, inputs and initial histograms to a new log.
+        """Adds options and initial histograms to a new log.
 
         Raises:
             Diverged: the initial weights are not finite.
@@ -70,9 +70,16 @@ class Illustrator:
         names = ["script", "preset", *options.DISTINGUISHING]
         columns = summaries.hyperparameters(values, names, options.NUMBERS)
         self.run.add(WHOLE_RUN, 0, *columns)
-        if network.histograms is not None:
-            self._add_inputs()
         self.add_histograms(0)
+
+    def add_inputs(self) -> None:
+        """Adds a picture of the first step's first images and their sequences.
+
+        Raises:
+            CannotWrite: disk full, or folder gone.
+        """
+        if self.network.histograms is not None:
+            self._add_inputs()
 
     def add_histograms(self, step: int) -> None:
         """Adds histograms of weights and gradients.
@@ -123,7 +130,7 @@ class Illustrator:
 
     @figures.in_own_style
     def _add_inputs(self) -> None:
-        """Adds a picture of the first step's first images and their sequences."""
+        """See `add_inputs`."""
         classifier, config = self.network.classifier, self.config
         train = self.splits.train
         batches = training_batches(

@@ -101,6 +101,8 @@ class Recorder(QuietRecorder):
             self.save()
         if progress.step == 0:
             self._illustrator.begin()
+            if not self._plan.num_steps:
+                self._illustrator.add_inputs()
         total, initial = self._plan.num_steps, progress.step
         is_shown = sys.stdout.isatty() and sys.stderr.isatty() and initial < total
         self._bar = tqdm(
@@ -128,6 +130,9 @@ class Recorder(QuietRecorder):
         self, update: Update, seconds: float, evaluations: Mapping[str, Evaluation]
     ) -> None:
         step, plan, batch = self.progress.step, self._plan, Tally()
+        if step == 1:  # not before: drawing takes longer than many steps
+            with self.progress.pausing():
+                self._illustrator.add_inputs()
         batch.add(update.loss, update.correct, self._config.batch_size)
         if plan.is_summary(step):
             self._log.add_summary(

@@ -1,5 +1,8 @@
 """The fast path: outputs and gradients, of all kinds of recurrences."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scripts import slow_after
@@ -12,6 +15,8 @@ if tf.VERSION.startswith("1."):
     pytest.skip("TF 1.15 does not compile functions", allow_module_level=True)
 
 from seqmnist.fast import recurrence
+
+STATM = Path("/proc/self/statm")  # the second number: pages in memory
 
 # name -> makes the cell of a number of units, for a batch of this size
 CELLS = {
@@ -318,3 +323,16 @@ def test_long_sequences_are_streamed_and_short_ones_hoisted():
             for name, sizes in notebooks.items()
         }
     assert found == {"rnn": "Hoisted", "lstm": "Hoisted", "pixels": "Streamed"}
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="Linux tells how much memory is used")
+def test_a_history_is_in_memory_once():
+    """TensorFlow keeps what it folds into a constant as long as the session lives."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    with tf.Graph().as_default(), tf.Session() as session:
+        variable = recurrence.scratch([25, 1_000_000], tf.float32)
+        before = int(STATM.read_text().split()[1]) * page
+        session.run(tf.local_variables_initializer())
+        used = int(STATM.read_text().split()[1]) * page - before
+        assert not session.run(tf.math.count_nonzero(variable))
+    assert 95e6 < used < 150e6
