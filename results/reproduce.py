@@ -78,7 +78,16 @@ EXPERIMENTS = [
         "train_rnn.py --preset basic-rnn-tensorboard --evaluate-splits validation",
         (0, 1, 2),
     ),
-    Experiment("rows, BasicRNN", "rnn-best", "train_rnn.py --preset best", (0, 1, 2)),
+    Experiment(
+        "rows, BasicRNN", "rnn-best", "train_rnn.py --preset best", tuple(range(5))
+    ),
+    Experiment(
+        "rows, BasicRNN",
+        "rnn-best-before",
+        "train_rnn.py --preset best --max-shift 1 --max-slant 0 --max-stretch 0 "
+        "--max-bend 0 --epochs 60",
+        (0, 1, 2),
+    ),
     Experiment("rows, LSTM", "lstm-50-notebook", "train_lstm.py", (0, 1, 2)),
     Experiment(
         "rows, LSTM",
@@ -102,6 +111,12 @@ EXPERIMENTS = [
     Experiment(
         "pixels, GRU",
         "gru-best-large",
+        "train_gru_pixel.py --preset best-large",
+        tuple(range(5)),
+    ),
+    Experiment(
+        "pixels, GRU",
+        "gru-best-large-before",
         f"train_gru_pixel.py --preset best-large {IN_FULL} --epochs 28",
         (0,),
     ),
