@@ -51,7 +51,7 @@ torture-tf1: $(VENV_TF1)/installed
 	$(VENV_TF1)/bin/python tests/torture.py
 
 # TF 1.15.5 takes part where there is a Python 3.7 for it.
-bench: $(VENV_BENCH)/installed
+bench: $(VENV)/installed $(VENV_BENCH)/installed
 	@$(PYTHON_TF1) --version >/dev/null 2>&1 && $(MAKE) $(VENV_TF1)/installed || \
 	  echo "TF 1.15.5 is left out; \`make test-tf1\` says what is missing"
 	$(VENV_BENCH)/bin/python benchmarks/run.py

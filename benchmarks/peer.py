@@ -3,7 +3,12 @@
     python benchmarks/peer.py MODULE TASK.npz
 
 prints one line of JSON after the first update, then one for each line on stdin that
-holds a number of updates. Runs in the peer's own environment, Python 3.7 included.
+holds a number of updates.
+
+    python benchmarks/peer.py MODULE TASK.npz --whole
+
+trains on each batch of the task once, and prints the accuracy on its test images. Runs
+in the peer's own environment, Python 3.7 included.
 """
 
 import importlib
@@ -23,6 +28,7 @@ class Task:
         cell, num_units, time_steps, input_size, batch_size, learning_rate: the sizes.
         batches: pairs of float32 `[batch_size, time_steps, input_size]` in [0, 1] and
             int32 `[batch_size]`.
+        test: such a pair of all test images, or `None`.
         weights: the suite's initial weights, in TF1's order and shapes.
         readout: the last two of them, kernel and bias.
     """
@@ -33,14 +39,22 @@ class Task:
             self.script = str(arrays["script"])
             self.preset = str(arrays["preset"])
             self.learning_rate = float(arrays["learning_rate"])
-            inputs = arrays["sequences"].astype(np.float32) / 255
-            labels = arrays["labels"].astype(np.int32)
+            inputs, labels = self._examples_of(arrays, "")
+            self.test = None
+            if "test_labels" in arrays.files:
+                self.test = self._examples_of(arrays, "test_")
             count = sum(name.startswith("weight") for name in arrays.files)
             self.weights = [arrays["weight" + str(i)] for i in range(count)]
         self.batches = list(zip(inputs, labels))
         self.batch_size, self.time_steps, self.input_size = inputs.shape[1:]
         self.readout = self.weights[-2:]
         self.num_units = len(self.readout[0])
+
+    @staticmethod
+    def _examples_of(arrays, prefix):
+        """The sequences, in [0, 1], and the labels with this prefix."""
+        inputs = arrays[prefix + "sequences"].astype(np.float32) / 255
+        return inputs, arrays[prefix + "labels"].astype(np.int32)
 
     def gates(self):
         """Kernel `[input_size + num_units, num_units]` and bias of every gate.
@@ -79,8 +93,8 @@ def peak_megabytes():
 
 
 def main():
-    """Sets the peer up and obeys stdin."""
-    module, path = sys.argv[1:]
+    """Sets the peer up and trains it."""
+    module, path = sys.argv[1:3]
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a framework prints does not mix with the replies
     sys.path.insert(
@@ -96,7 +110,13 @@ def main():
     imported = importlib.import_module(module)
     import_seconds = time.perf_counter() - started
     started = time.perf_counter()
-    peer = imported.Peer(Task(path))
+    task = Task(path)
+    peer = imported.Peer(task)
+    if sys.argv[3:]:
+        peer.train(len(task.batches))
+        inputs, labels = task.test
+        accuracy = float(np.mean(np.asarray(peer.logits(inputs)).argmax(1) == labels))
+        return reply(name=imported.NAME, accuracy=accuracy)
     loss = peer.train(1)
     reply(
         name=imported.NAME,

@@ -6,8 +6,10 @@
 Each peer trains in a process of its own. They take turns, a second or so each, so that
 whatever else the machine does hits all alike; in between they sleep. Before anything is
 timed, the loss of the first batch is compared with one computed in float64 by NumPy
-from the same weights. Writes results.json, results.md, steps.png and growth.png into a
-new folder. docs/performance.md has the table and the figures of benchmarks/results/.
+from the same weights. Whole commands are timed too, for one epoch of the BasicRNN.
+Writes results.json, results.md, steps.png and growth.png into a new folder.
+docs/performance.md has the tables and figures of benchmarks/results/, a folder per
+processor.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,21 +36,39 @@ from seqmnist.classifier import Classifier  # noqa: E402
 from seqmnist.cli.parser import parse  # noqa: E402
 from seqmnist.cores import num_cores  # noqa: E402
 from seqmnist.data import mnist  # noqa: E402
+from seqmnist.record.log import Result  # noqa: E402
 from seqmnist.sequences import sequence_shape  # noqa: E402
 
-TF1_PYTHON = PROJECT_DIR / ".venv-tf1" / "bin" / "python"
+# TensorFlow imports some of the peers if they are installed, so the suite is measured
+# where they are not.
+PYTHONS = {
+    "suite": PROJECT_DIR / ".venv" / "bin" / "python",
+    "suite_plain": PROJECT_DIR / ".venv" / "bin" / "python",
+    "tf1_notebook": PROJECT_DIR / ".venv-tf1" / "bin" / "python",
+}
 PEERS = [
     "suite",
     "suite_plain",
     "tf1_notebook",
     "tf2_legacy",
     "keras3",
+    "keras3_jax",
     "pytorch",
     "jax_scan",
 ]
 GROWTH_PEERS = ["suite", "pytorch"]
 NUM_BATCHES = 8
 NUM_PRODUCTS = 10
+PATIENCE = 60  # seconds; what starts more slowly is started once
+
+# The workload of the whole commands, which train one epoch of it.
+WHOLE = "rnn"
+WHOLE_ROUNDS = 3
+SCRIPT = [str(PROJECT_DIR / "train_rnn.py"), "--epochs", "1"]
+WHOLE_SUITE = {
+    "seqmnist, figures and all": SCRIPT,
+    "seqmnist, --summaries scalars": [*SCRIPT, "--summaries", "scalars"],
+}
 
 
 def main():
@@ -57,31 +78,35 @@ def main():
     parser.add_argument("--workloads", nargs="*", choices=names, default=names)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument("--rounds", type=int, default=11, help="turns of each peer")
-    parser.add_argument("--no-growth", action="store_true", help="only the table")
-    parser.add_argument("--tf1-python", default=str(TF1_PYTHON))
+    parser.add_argument("--no-growth", action="store_true", help="only the tables")
     now = datetime.datetime.now()
     parser.add_argument(
         "--out", default=str(PROJECT_DIR / "logs" / f"bench-{now:%Y%m%d-%H%M%S}")
     )
     args = parser.parse_args()
-    if not os.path.exists(args.tf1_python) and "tf1_notebook" in args.peers:
+    if "tf1_notebook" in args.peers and not PYTHONS["tf1_notebook"].exists():
         print("TF 1.15.5 is left out: `make .venv-tf1/installed` installs it")
         args.peers.remove("tf1_notebook")
     out = Path(args.out)
     out.mkdir(parents=True)
-    results = {"machine": describe_machine(now), "workloads": {}, "growth": {}}
+    results = {"machine": describe_machine(now)}
+    results.update(workloads={}, whole={}, growth={})
     with tempfile.TemporaryDirectory() as folder:
+        # Compiled programs of earlier runs would make a first start a second one.
+        os.environ["SEQMNIST_CACHE"] = os.path.join(folder, "cache")
         for workload in WORKLOADS:
             if workload.name in args.workloads:
                 results["workloads"][workload.name] = measure(
-                    workload, args.peers, args.rounds, args.tf1_python, folder
+                    workload, args.peers, args.rounds, folder
                 )
                 write(results, out)
+        if WHOLE in args.workloads:
+            results["whole"] = measure_whole(args.peers, folder)
+            write(results, out)
         if not args.no_growth:
             for axis, workloads in GROWTH.items():
                 results["growth"][axis] = [
-                    measure(workload, GROWTH_PEERS, 3, args.tf1_python, folder)
-                    for workload in workloads
+                    measure(workload, GROWTH_PEERS, 3, folder) for workload in workloads
                 ]
                 write(results, out)
     print((out / "results.md").read_text())
@@ -108,7 +133,7 @@ def describe_machine(now):
     return {"processor": model, "cores": num_cores(), "date": f"{now:%Y-%m-%d}"}
 
 
-def measure(workload, peers, num_rounds, tf1_python, folder):
+def measure(workload, peers, num_rounds, folder):
     """Lets all peers train a workload in turns.
 
     Returns:
@@ -120,12 +145,15 @@ def measure(workload, peers, num_rounds, tf1_python, folder):
     processes, found = {}, {}
     try:
         for peer in [*peers, "matmul"]:
-            python = tf1_python if peer == "tf1_notebook" else sys.executable
-            processes[peer] = start(python, peer, path, folder)
-            ready = read(processes[peer], peer, folder)
-            check_loss(ready, task, peer)
-            found[peer] = {**ready, "milliseconds": []}
-            print(f"  {ready['name']}: ready", flush=True)
+            processes[peer] = start(peer, path, folder)
+            first = second = read(processes[peer], peer, folder)
+            if first["first_step_seconds"] < PATIENCE:
+                stop(processes[peer])
+                processes[peer] = start(peer, path, folder)
+                second = read(processes[peer], peer, folder)
+            check_loss(second, task, peer)
+            found[peer] = {**second, "first_start": first, "milliseconds": []}
+            print(f"  {second['name']}: ready", flush=True)
         for _ in range(num_rounds):
             for peer, process in processes.items():
                 count = NUM_PRODUCTS if peer == "matmul" else workload.steps
@@ -133,11 +161,13 @@ def measure(workload, peers, num_rounds, tf1_python, folder):
                 process.stdin.flush()
                 answer = read(process, peer, folder)
                 found[peer]["milliseconds"].append(answer["milliseconds"])
-                found[peer]["peak_megabytes"] = answer["peak_megabytes"]
+                found[peer]["peak_megabytes"] = max(
+                    answer["peak_megabytes"] or 0,
+                    found[peer]["first_start"]["peak_megabytes"] or 0,
+                )
     finally:
         for process in processes.values():
-            process.kill()
-            process.wait()
+            stop(process)
     for values in found.values():
         times = values["milliseconds"][1:] or values["milliseconds"]
         values["median"], values["low"], values["high"] = (
@@ -147,8 +177,54 @@ def measure(workload, peers, num_rounds, tf1_python, folder):
     return {**workload._asdict(), "operations": operations(task), "peers": found}
 
 
-def write_task(workload, path):
-    """Writes a workload's weights and batches for the peers; returns them."""
+def measure_whole(peers, folder):
+    """Times whole commands, from the shell's prompt to the accuracy, in turns.
+
+    Returns:
+        By name, the seconds of each turn and the accuracy on the test images.
+    """
+    print("whole commands:", flush=True)
+    workload = next(w for w in WORKLOADS if w.name == WHOLE)
+    path = os.path.join(folder, "whole.npz")
+    write_task(workload, path, is_whole=True)
+    commands = {}
+    if "suite" in peers:
+        for name, argv in WHOLE_SUITE.items():
+            log_dir = os.path.join(folder, "logs")
+            commands[name] = [python_of("suite"), *argv, "--log-dir", log_dir]
+    for peer in peers:
+        if peer not in ("suite", "suite_plain"):
+            commands[peer] = [*peer_command(peer, path), "--whole"]
+    found = {}
+    for _ in range(WHOLE_ROUNDS):
+        for key, command in commands.items():
+            started = time.perf_counter()
+            process = subprocess.run(command, capture_output=True, text=True)
+            seconds = time.perf_counter() - started
+            if process.returncode:
+                sys.exit(f"error: {key} ended early: {process.stderr[-2000:]}")
+            last = process.stdout.splitlines()[-1]
+            if key in WHOLE_SUITE:
+                name, accuracy = key, Result.parse(last).test_accuracy
+            else:
+                name, accuracy = (json.loads(last)[k] for k in ("name", "accuracy"))
+            values = found.setdefault(name, {"seconds": [], "accuracy": accuracy})
+            values["seconds"].append(seconds)
+    for name, values in found.items():
+        values["median"] = float(np.median(values["seconds"]))
+        print(f"  {name}: {values['median']:.1f} s", flush=True)
+    return found
+
+
+def write_task(workload, path, is_whole=False):
+    """Writes a workload's weights and batches for the peers; returns them.
+
+    Args:
+        workload: the `Workload`.
+        path: the file to write.
+        is_whole: whether it has all training images and the test images, instead of a
+            few batches.
+    """
     script = importlib.import_module(workload.script)
     argv = ["--preset", workload.preset, "--units", str(workload.units)]
     config = parse(argv, workload.script, "", script.DEFAULTS, script.PRESETS)
@@ -159,8 +235,11 @@ def write_task(workload, path):
         weights = session.run(
             classifier.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
         )
-    train = mnist.load_splits().train
-    count = NUM_BATCHES * workload.batch_size
+    splits = mnist.load_splits()
+    train = splits.train
+    most = len(train.labels) // workload.batch_size
+    num_batches = most if is_whole else NUM_BATCHES
+    count = num_batches * workload.batch_size
     shape = sequence_shape(workload.view, 28, 28)
     sequences = train.images[:count].reshape(count, *shape)
     if workload.time_steps is not None:  # shorter, or each pixel several times
@@ -171,10 +250,13 @@ def write_task(workload, path):
         "script": workload.script,
         "preset": workload.preset,
         "learning_rate": config.learning_rate,
-        "sequences": sequences.reshape(NUM_BATCHES, -1, *sequences.shape[1:]),
-        "labels": train.labels[:count].reshape(NUM_BATCHES, -1),
+        "sequences": sequences.reshape(num_batches, -1, *sequences.shape[1:]),
+        "labels": train.labels[:count].reshape(num_batches, -1),
         **{f"weight{i}": value for i, value in enumerate(weights)},
     }
+    if is_whole:
+        task["test_sequences"] = splits.test.images.reshape(-1, *shape)
+        task["test_labels"] = splits.test.labels
     np.savez(path, **task)
     return task
 
@@ -191,17 +273,33 @@ def operations(task):
     return 3 * 2 * batch_size * time_steps * sum(kernel.size for kernel in kernels)
 
 
-def start(python, peer, path, folder):
+def python_of(peer):
+    """The Python of the peer's environment, or if that is not there, this one."""
+    python = PYTHONS.get(peer)
+    return str(python) if python and python.exists() else sys.executable
+
+
+def peer_command(peer, path):
+    """The command that runs a peer."""
+    return [python_of(peer), str(Path(__file__).with_name("peer.py")), peer, path]
+
+
+def start(peer, path, folder):
     """Starts a peer's process; what it says besides goes into a file."""
-    command = [python, str(Path(__file__).with_name("peer.py")), peer, path]
     with open(os.path.join(folder, f"{peer}.stderr"), "w") as stderr:
         return subprocess.Popen(
-            command,
+            peer_command(peer, path),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
         )
+
+
+def stop(process):
+    """Ends a peer's process."""
+    process.kill()
+    process.wait()
 
 
 def read(process, peer, folder):

@@ -309,6 +309,8 @@ def notebook_row(folder):
 def best_table(results_dir):
     """The table of the best experiment of each task, of the runs that are there.
 
+    An experiment of one run is not the best where another one has several.
+
     Args:
         results_dir: the folder results/.
 
@@ -319,10 +321,11 @@ def best_table(results_dir):
     for experiment in EXPERIMENTS:
         results = [run.result for run in _read_runs(experiment, results_dir)]
         accuracies = [result["test_accuracy"] for result in results if result]
-        known = best.get(experiment.task)
-        if accuracies and (known is None or mean(accuracies) > known[0]):
-            best[experiment.task] = mean(accuracies), experiment
-    experiments = [experiment for _, experiment in best.values()]
+        if accuracies:
+            found = len(accuracies) > 1, mean(accuracies), experiment
+            known = best.get(experiment.task, found)
+            best[experiment.task] = max(known, found, key=lambda row: row[:2])
+    experiments = [experiment for *_, experiment in best.values()]
     return _table([*BEST_HEAD, "seeds"], experiments, best_row, results_dir)
 
 

@@ -122,18 +122,17 @@ def _import_quietly(name):
 def _keras_left_out():
     """Keeps TensorFlow from importing Keras, which takes a second and is not used.
 
-    TensorFlow imports Keras at once, unless TF_USE_LEGACY_KERAS asks for the older
-    tf_keras and tf_keras is not installed. `tf.keras` can still be used later.
+    TensorFlow imports these modules at once, and goes on without those that cannot be
+    imported. `tf.keras` can still be used later.
     """
-    variable = "TF_USE_LEGACY_KERAS"
-    if variable in os.environ or importlib.util.find_spec("tf_keras"):
-        yield
-        return
-    os.environ[variable] = "1"
+    left_out = {"keras.src.optimizers", "tf_keras.src.optimizers"} - set(sys.modules)
+    for name in left_out:
+        sys.modules[name] = None  # type: ignore[assignment]  # cannot be imported
     try:
         yield
     finally:
-        del os.environ[variable]
+        for name in left_out:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

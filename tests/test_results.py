@@ -76,7 +76,8 @@ def test_the_docs_have_the_tables_of_what_is_kept(make_table, page):
 
 
 def test_the_best_of_a_task_is_that_of_the_highest_mean(tmp_path, monkeypatch):
-    names = ("a", "b", "c")
+    """Of several seeds: a single one may be lucky."""
+    names = ("a", "b", "c", "d")
     monkeypatch.setattr(
         reproduce,
         "EXPERIMENTS",
@@ -85,6 +86,7 @@ def test_the_best_of_a_task_is_that_of_the_highest_mean(tmp_path, monkeypatch):
     found = {
         **{("a", 0): 0.9, ("a", 3): 0.9, ("b", 0): 0.95, ("b", 3): 0.89},
         ("c", 0): None,  # failed
+        ("d", 0): 0.99,
     }
     for name, seed in found:
         (tmp_path / name / f"seed{seed}").mkdir(parents=True)

@@ -63,6 +63,7 @@ class Peer:
         self.slots = (jnp.zeros(()), *moments)
         self.batches = task.batches
         self.update = self._compile(UNROLLS[0])
+        self.compute_logits = jax.jit(self._make_logits(task.cell, task.num_units, 1))
 
     def _compile(self, unroll):
         """Makes the update; JAX compiles it when it is called."""
@@ -84,8 +85,8 @@ class Peer:
         self.update = min(seconds, key=seconds.get)
 
     @staticmethod
-    def _make_update(cell, num_units, learning_rate, unroll, beta1=0.9, beta2=0.999):
-        def compute_loss(parameters, inputs, labels):
+    def _make_logits(cell, num_units, unroll):
+        def compute_logits(parameters, inputs):
             zeros = jnp.zeros([len(inputs), num_units])
 
             def body(state, x):
@@ -96,7 +97,18 @@ class Peer:
             state, _ = jax.lax.scan(body, start, steps, unroll=unroll)
             h = state[1] if cell == "lstm" else state
             kernel, bias = parameters["readout"]
-            log_probabilities = jax.nn.log_softmax(h @ kernel + bias)
+            return h @ kernel + bias
+
+        return compute_logits
+
+    @classmethod
+    def _make_update(
+        cls, cell, num_units, learning_rate, unroll, beta1=0.9, beta2=0.999
+    ):
+        compute_logits = cls._make_logits(cell, num_units, unroll)
+
+        def compute_loss(parameters, inputs, labels):
+            log_probabilities = jax.nn.log_softmax(compute_logits(parameters, inputs))
             chosen = jnp.take_along_axis(log_probabilities, labels[:, None], 1)
             return -jnp.mean(chosen)
 
@@ -122,6 +134,10 @@ class Peer:
         if self.turns == 2:
             self._choose_update()
         return self._train(num_steps)
+
+    def logits(self, inputs):
+        """The logits of all images, `[num_images, 10]`."""
+        return self.compute_logits(self.parameters, inputs)
 
     def _train(self, num_steps):
         """See `train`."""

@@ -1,8 +1,8 @@
-"""Keras 3 on TensorFlow: SimpleRNN, LSTM or GRU and Dense under Model.fit."""
+"""Keras 3: SimpleRNN, LSTM or GRU and Dense under Model.fit, on TensorFlow."""
 
 import keras
 
-NAME = "Keras 3"
+NAME = "Keras 3 on TensorFlow"
 
 
 class _FirstLoss(keras.callbacks.Callback):
@@ -54,3 +54,7 @@ class Peer:
             callbacks=[first_loss],
         )
         return first_loss.first
+
+    def logits(self, inputs):
+        """The logits of all images, `[num_images, 10]`."""
+        return self.model.predict(inputs, batch_size=1000, verbose=0)

@@ -60,3 +60,8 @@ class Peer:
             if step == 0:
                 first = loss.item()
         return first
+
+    def logits(self, inputs):
+        """The logits of all images, `[num_images, 10]`."""
+        with torch.no_grad():
+            return self.network(torch.from_numpy(inputs))

@@ -14,6 +14,8 @@ from seqmnist.cli.parser import parse
 from seqmnist.data.batches import Batch
 from seqmnist.run.engine import make_engine
 
+assert tf.VERSION  # imports TensorFlow, so that this counts as import
+
 NAME = "seqmnist"
 RECURRENCE = "fast"
 

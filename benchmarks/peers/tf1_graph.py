@@ -26,7 +26,7 @@ class GraphPeer:
             tf.get_variable(name, array.shape)
             for name, array in zip(("kernel", "bias"), task.readout)
         ]
-        logits = tf.matmul(state, readout[0]) + readout[1]
+        self.all_logits = logits = tf.matmul(state, readout[0]) + readout[1]
         self.loss = tf.reduce_mean(
             tf.nn.sparse_softmax_cross_entropy_with_logits(
                 labels=self.labels, logits=logits
@@ -37,6 +37,10 @@ class GraphPeer:
         self.session.run(tf.global_variables_initializer())
         for variable, value in zip(tf.trainable_variables(), task.weights):
             variable.load(value, self.session)
+
+    def logits(self, inputs):
+        """The logits of all images, `[num_images, 10]`."""
+        return self.session.run(self.all_logits, {self.inputs: inputs})
 
     def recurrence(self, cell, inputs):
         """The output after the last time step, `[batch_size, num_units]`."""
