@@ -295,7 +295,8 @@ def test_what_cannot_be_compiled_in_evaluation_alone_is_evaluated_plainly(
     expected = Run(edited([edit]), "plain", parse, small_data).evaluate()
     for evaluation in evaluations:
         for batch, other in zip(evaluation, expected):
-            np.testing.assert_array_equal(batch[2], other[2])
+            # TensorFlow's own optimizer rounds some sums otherwise.
+            np.testing.assert_allclose(batch[2], other[2], rtol=1e-6)
 
 
 def test_a_network_of_which_nothing_can_be_trained_is_refused(parse):
