@@ -147,11 +147,12 @@ def measure(workload, peers, num_rounds, folder):
         for peer in [*peers, "matmul"]:
             processes[peer] = start(peer, path, folder)
             first = second = read(processes[peer], peer, folder)
+            check_loss(first, task, peer)
             if first["first_step_seconds"] < PATIENCE:
                 stop(processes[peer])
                 processes[peer] = start(peer, path, folder)
                 second = read(processes[peer], peer, folder)
-            check_loss(second, task, peer)
+                check_loss(second, task, peer)
             found[peer] = {**second, "first_start": first, "milliseconds": []}
             print(f"  {second['name']}: ready", flush=True)
         for _ in range(num_rounds):
@@ -161,10 +162,9 @@ def measure(workload, peers, num_rounds, folder):
                 process.stdin.flush()
                 answer = read(process, peer, folder)
                 found[peer]["milliseconds"].append(answer["milliseconds"])
-                found[peer]["peak_megabytes"] = max(
-                    answer["peak_megabytes"] or 0,
-                    found[peer]["first_start"]["peak_megabytes"] or 0,
-                )
+                starts = found[peer]["first_start"], answer
+                peaks = [values["peak_megabytes"] for values in starts]
+                found[peer]["peak_megabytes"] = max(peaks) if all(peaks) else None
     finally:
         for process in processes.values():
             stop(process)

@@ -328,11 +328,14 @@ def test_long_sequences_are_streamed_and_short_ones_hoisted():
 @pytest.mark.skipif(not STATM.exists(), reason="Linux tells how much memory is used")
 def test_a_history_is_in_memory_once():
     """TensorFlow keeps what it folds into a constant as long as the session lives."""
-    page = os.sysconf("SC_PAGE_SIZE")
+
+    def resident():
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     with tf.Graph().as_default(), tf.Session() as session:
         variable = recurrence.scratch([25, 1_000_000], tf.float32)
-        before = int(STATM.read_text().split()[1]) * page
+        before = resident()
         session.run(tf.local_variables_initializer())
-        used = int(STATM.read_text().split()[1]) * page - before
+        used = resident() - before
         assert not session.run(tf.math.count_nonzero(variable))
     assert 95e6 < used < 150e6
