@@ -5,6 +5,8 @@ The seed and the step alone determine the examples of a step and their distortio
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Iterator, NamedTuple
 
 import numpy as np
@@ -94,6 +96,26 @@ def training_batches(
             generator = np.random.RandomState([seed, epoch, position])
             images = distortions.distort(images, generator, batch_size, share)
         yield Batch(images, split.labels[chosen])
+
+
+def made_ahead(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
+    """Yields batches that another thread makes while earlier ones are in use.
+
+    Args:
+        batches: what to yield.
+        count: the most batches to keep waiting, at least 1.
+
+    Yields:
+        The same batches in the same order.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, batches, None) for _ in range(count))
+        while True:
+            batch = waiting.popleft().result()
+            if batch is None:
+                return
+            waiting.append(thread.submit(next, batches, None))
+            yield batch
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:

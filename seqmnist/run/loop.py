@@ -11,7 +11,13 @@ from typing import Iterator
 import numpy as np
 
 from seqmnist import tf1 as tf
-from seqmnist.data.batches import Batch, evaluation_batches, training_batches
+from seqmnist.cores import num_cores
+from seqmnist.data.batches import (
+    Batch,
+    evaluation_batches,
+    made_ahead,
+    training_batches,
+)
 from seqmnist.data.distortions import Distortions
 from seqmnist.data.mnist import Split, Splits
 from seqmnist.errors import Diverged, Interrupted
@@ -101,15 +107,18 @@ class TrainingLoop:
             LostWorker: another worker has gone.
         """
         config, progress, workers = self.config, self.progress, self.network.workers
+        distortions = Distortions.of(config)
         batches = training_batches(
             self.splits.train,
             batch_size=config.batch_size,
             seed=config.seed,
             num_steps=self.plan.num_steps,
             first_step=progress.step,
-            distortions=Distortions.of(config),
+            distortions=distortions,
             share=workers.share(config.batch_size),
         )
+        if any(distortions) and num_cores() > 1:  # another core distorts
+            batches = made_ahead(batches, self.network.engine.max_updates)
         self.recorder.begin()
         progress.start_clock()
         while progress.step < self.plan.num_steps and not workers.is_stopping:

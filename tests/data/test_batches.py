@@ -1,10 +1,13 @@
 """Batches: each epoch a permutation, each evaluation every example once."""
 
+import queue
+
 import numpy as np
 import pytest
 
 from seqmnist.data.batches import (
     evaluation_batches,
+    made_ahead,
     steps_per_epoch,
     training_batches,
 )
@@ -75,6 +78,45 @@ def test_an_epoch_is_the_full_batches():
     assert steps_per_epoch(55000, 150) == 366
     assert steps_per_epoch(55000, 512) == 107
     assert steps_per_epoch(10, 10) == 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_batches_made_ahead_are_the_same(split, count):
+    def batches():
+        return training_batches(split, 5, seed=1, num_steps=7)
+
+    ahead = list(made_ahead(batches(), count))
+    assert len(ahead) == 7
+    for batch, expected in zip(ahead, batches()):
+        np.testing.assert_array_equal(batch.images, expected.images)
+        np.testing.assert_array_equal(batch.labels, expected.labels)
+
+
+def test_an_error_in_the_making_arrives_where_the_batch_is_used():
+    def batches():
+        yield "first"
+        raise MemoryError("no room for images")
+
+    ahead = made_ahead(batches(), 5)
+    assert next(ahead) == "first"
+    with pytest.raises(MemoryError, match="no room"):
+        next(ahead)
+
+
+def test_batches_are_made_while_another_is_in_use():
+    """The second batch exists before anybody asks for it; the one after, not yet."""
+    made = queue.Queue()
+
+    def batches():
+        for number in range(9):
+            made.put(number)
+            yield number
+
+    ahead = made_ahead(batches(), 1)
+    assert next(ahead) == 0
+    assert [made.get(timeout=60), made.get(timeout=60)] == [0, 1]
+    ahead.close()
+    assert made.empty()
 
 
 def test_a_batch_larger_than_the_split_is_refused():
