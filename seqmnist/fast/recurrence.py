@@ -336,29 +336,24 @@ class Hoisted(Recurrence):
 class Streamed(Recurrence):
     """A recurrence for long sequences; see the module's docstring."""
 
-    def _inputs_and_one(self, inputs):
-        """`[T, D + 1, B]`: the inputs, and a row of ones for the biases."""
-        inputs = self.layout.pack_sequence(inputs)
-        ones = tf.ones_like(inputs[:, :1])
-        return tf.concat([inputs, ones], 1)
-
     def _forward_product(self, kernels, inputs):
-        inputs = self._inputs_and_one(inputs)
+        inputs = self.layout.pack_sequence(inputs)
         of_units = [tf.transpose(kernel.of_units) for kernel in kernels]
-        of_inputs = [
-            tf.transpose(tf.concat([kernel.of_inputs, kernel.bias[None]], 0))
-            for kernel in kernels
-        ]
+        of_inputs = [tf.transpose(kernel.of_inputs) for kernel in kernels]
+        biases = [kernel.bias[:, None] for kernel in kernels]
+        # With one input, the product is elementwise, and fuses with the activations.
+        multiply = tf.multiply if inputs.shape[1] == 1 else tf.matmul
 
         def product(t, k, h):
-            from_inputs = tf.matmul(of_inputs[k], tf.gather(inputs, t))
+            from_inputs = multiply(of_inputs[k], tf.gather(inputs, t)) + biases[k]
             return tf.matmul(of_units[k], h) + from_inputs
 
         return product
 
     def gradients(self, kernels, inputs, initial, history, d_outputs, d_state):
         layout, input_size = self.layout, inputs.shape[2]
-        inputs = self._inputs_and_one(inputs)
+        inputs = layout.pack_sequence(inputs)
+        one = tf.ones([1, layout.batch_size], layout.dtype)  # its weights are the bias
         num_gates = self.equations.gates_per_kernel
         of_inputs, of_units = (
             [tf.split(kernel[i], n, 1) for kernel, n in zip(kernels, num_gates)]
@@ -374,35 +369,28 @@ class Streamed(Recurrence):
                 lambda k, dz: _product(of_units[k], dz), coefficients, d_state
             )
             operands = self.equations.operands(saved, before)
+            factors = [tf.concat([tf.gather(inputs, t), o, one], 0) for o in operands]
             terms = [
-                tf.matmul(d, factor, transpose_b=True)
-                for operand, ds in zip(operands, dz)
+                tf.matmul(factor, d, transpose_b=True)
+                for factor, ds in zip(factors, dz)
                 for d in ds
-                for factor in (tf.gather(inputs, t), operand)
             ]
             d_input = _product(tf.nest.flatten(of_inputs), tf.nest.flatten(dz))
             sums = [total + term for total, term in zip(sums, terms)]
             return d_before, [*sums, d_inputs.write(t, d_input)]
 
-        sums = [
-            tf.zeros([layout.num_units, num_columns], layout.dtype)
-            for _ in range(sum(num_gates))
-            for num_columns in (input_size + 1, layout.num_units)
-        ]
+        shape = [input_size + layout.num_units + 1, layout.num_units]
+        sums = [tf.zeros(shape, layout.dtype) for _ in range(sum(num_gates))]
         d_inputs = tf.TensorArray(
             layout.dtype, self.time_steps, element_shape=[input_size, layout.batch_size]
         )
         d_initial, (*sums, d_inputs) = self._backward(
             d_outputs, d_state, [*sums, d_inputs], step
         )
-        # Per gate: [H, D + 1] and [H, H]. The first has the bias as its last column.
-        pairs = iter(zip(sums[::2], sums[1::2]))
-        of_weights = []
+        of_weights, gates = [], iter(sums)
         for num in num_gates:
-            with_bias, of_operand = zip(*itertools.islice(pairs, num))
-            with_bias = tf.transpose(tf.concat(with_bias, 0))
-            of_operand = tf.transpose(tf.concat(of_operand, 0))
-            of_weights += [tf.concat([with_bias[:-1], of_operand], 0), with_bias[-1]]
+            of_gates = tf.concat(list(itertools.islice(gates, num)), 1)
+            of_weights += [of_gates[:-1], of_gates[-1]]
         d_inputs = layout.unpack_sequence(d_inputs.stack())
         return Gradients(d_inputs, d_initial, of_weights)
 
@@ -477,8 +465,13 @@ def _product(matrices, vectors):
 
 
 def _none_if_zero(gradient):
-    """A gradient, or `None` for the zeros of `tf.gradients` for an unused output."""
-    return None if gradient.op.type == "ZerosLike" else gradient
+    """A gradient, or `None` for the zeros of `tf.gradients` for an unused output.
+
+    In the body of a loop, these zeros are a constant.
+    """
+    value = tf.get_static_value(gradient)
+    is_zero = gradient.op.type == "ZerosLike" or (value is not None and not value.any())
+    return None if is_zero else gradient
 
 
 def _flat(sequence):

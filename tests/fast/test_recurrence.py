@@ -1,6 +1,7 @@
 """The fast path: outputs and gradients, of all kinds of recurrences."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,37 @@ def test_a_gradient_of_another_function_is_right_too(network):
     with initialized_session() as session:
         found, expected = session.run([found, expected])
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_in_loop", [False, True])
+def test_unused_outputs_cost_nothing_backwards(is_in_loop, monkeypatch):
+    """Their gradient is zero: no tensor `[T, B, H]` of zeros is read at each step."""
+    gradients_of_outputs = []
+    backward = recurrence.Recurrence._backward
+
+    def spy(self, d_outputs, *arguments):
+        gradients_of_outputs.append(d_outputs)
+        return backward(self, d_outputs, *arguments)
+
+    monkeypatch.setattr(recurrence.Recurrence, "_backward", spy)
+
+    def gradient(use_outputs, inputs):
+        with tf.variable_scope("net", reuse=tf.AUTO_REUSE):
+            outputs, state = rnn.dynamic_rnn(GRUCell(5), inputs, dtype=tf.float64)
+        used = outputs if use_outputs else state
+        return tf.gradients(tf.reduce_sum(used), inputs)[0]
+
+    def in_loop(use_outputs, inputs):
+        def step(k, total):
+            return k + 1, total + gradient(use_outputs, inputs)
+
+        return tf.while_loop(lambda k, _: k < 2, step, [0, tf.zeros_like(inputs)])[1]
+
+    function = in_loop if is_in_loop else gradient
+    with tf.Graph().as_default():
+        for use_outputs in [False, True]:
+            compiled(partial(function, use_outputs))(tf.constant(random(3, 4, 2)))
+            assert (gradients_of_outputs.pop() is not None) == use_outputs
 
 
 @pytest.mark.parametrize(
