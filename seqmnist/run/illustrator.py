@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from seqmnist import tf1 as tf
 from seqmnist.cli import options
+from seqmnist.cores import num_cores
 from seqmnist.data.batches import training_batches
 from seqmnist.data.distortions import Distortions
 from seqmnist.data.mnist import Split, Splits
@@ -29,7 +31,7 @@ READING_FILE = "reading.csv"
 NUM_INPUTS = 4
 
 # The most values of the cell's outputs, over images and time steps, in memory at once:
-# 100 megabytes, or 500 images of 784 pixels with 64 units.
+# 100 megabytes, or 500 images of 784 pixels with 64 units, shared by the cores.
 MAX_OUTPUTS = 25_000_000
 
 # Correctly classified images in reading.png, in addition to one wrongly classified.
@@ -192,15 +194,18 @@ class Illustrator:
 
     def _count_while_reading(self, split: Split) -> np.ndarray:
         """Counts the images classified correctly after each time step."""
-        counts = []
         inputs = self.network.classifier.evaluation.inputs
         time_steps = inputs.shape.as_list()[1]
-        possible = max(1, MAX_OUTPUTS // (time_steps * self.config.units))
-        size = min(self.config.evaluation_batch_size, possible)
-        for start in range(0, len(split.labels), size):
+        per_image = time_steps * self.config.units * num_cores()
+        size = min(self.config.evaluation_batch_size, MAX_OUTPUTS // per_image) or 1
+
+        def count(start):
             chosen = slice(start, start + size)
             predictions = self._logits_per_step(split.images[chosen]).argmax(2)
-            counts.append((predictions == split.labels[chosen, None]).sum(0))
+            return (predictions == split.labels[chosen, None]).sum(0)
+
+        with ThreadPoolExecutor(num_cores()) as threads:
+            counts = list(threads.map(count, range(0, len(split.labels), size)))
         return np.sum(counts, 0)
 
     def _logits_per_step(self, images: np.ndarray) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_the_fast_graph_does_not_grow_with_the_sequence(parse):
         graph_def = classifier.graph.as_graph_def()
         functions = graph_def.library.function
         counts.append(len(graph_def.node) + sum(len(f.node_def) for f in functions))
-    assert abs(counts[0] - counts[1]) < 50
+    assert max(counts) < 1.1 * min(counts)  # 28 times as many time steps
 
 
 @needs_fast_path
