@@ -66,7 +66,13 @@ PRESETS = {
         "evaluate_every": "500steps",
     },
     "best": BEST,
-    "best-large": {**BEST, "units": 128, "learning_rate": 0.01},
+    "best-large": {
+        **BEST,
+        "max_stretch": 0.1,
+        "max_bend": 1.0,
+        "units": 128,
+        "learning_rate": 0.01,
+    },
     # A first look, in a minute or two.
     "quick": {
         **RECIPE,

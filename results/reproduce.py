@@ -66,6 +66,7 @@ Experiment = namedtuple("Experiment", "task name command seeds")
 # validation, and the result as a dictionary, or `None` if the run failed.
 Run = namedtuple("Run", "config rows result")
 
+UNBENT = "--max-stretch 0 --max-bend 0"
 # The pixel presets had these values before coarse steps, and 28 epochs in a cosine of
 # 17,000 steps.
 BEFORE = "--recurrent-init orthogonal --max-shift 1 --max-slant 0.3 --weight-decay 0.02"
@@ -116,14 +117,21 @@ EXPERIMENTS = [
     ),
     Experiment(
         "pixels, GRU",
+        "gru-best-large-unbent",
+        f"train_gru_pixel.py --preset best-large {UNBENT}",
+        (0,),
+    ),
+    Experiment(
+        "pixels, GRU",
         "gru-best-large-before",
-        f"train_gru_pixel.py --preset best-large {IN_FULL} --epochs 28",
+        f"train_gru_pixel.py --preset best-large {UNBENT} {IN_FULL} --epochs 28",
         (0,),
     ),
     Experiment(
         "permuted pixels, GRU",
         "gru-best-permuted",
-        f"train_gru_pixel.py --preset best-large --permute {BEFORE} --epochs 28",
+        "train_gru_pixel.py --preset best-large --permute "
+        f"{UNBENT} {BEFORE} --epochs 28",
         (0, 1, 2),
     ),
 ]
