@@ -77,9 +77,9 @@ def main(name, argv):
     return importlib.import_module(name).main(argv)
 
 
-def classifier_of(script, config):
-    """The `Classifier` that a script trains."""
-    config.image_shape, config.num_classes = [28, 28], 10
+def classifier_of(script, config, size=28):
+    """The `Classifier` that a script trains, for images of `size` x `size` pixels."""
+    config.image_shape, config.num_classes = [size, size], 10
     return Classifier(config, script.network, script.loss, script.optimizer)
 
 
