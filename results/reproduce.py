@@ -66,6 +66,7 @@ Experiment = namedtuple("Experiment", "task name command seeds")
 # validation, and the result as a dictionary, or `None` if the run failed.
 Run = namedtuple("Run", "config rows result")
 
+# The presets of BasicRNN and of the large pixel network had these values before bends.
 UNBENT = "--max-stretch 0 --max-bend 0"
 # The pixel presets had these values before coarse steps, and 28 epochs in a cosine of
 # 17,000 steps.
@@ -85,8 +86,7 @@ EXPERIMENTS = [
     Experiment(
         "rows, BasicRNN",
         "rnn-best-before",
-        "train_rnn.py --preset best --max-shift 1 --max-slant 0 --max-stretch 0 "
-        "--max-bend 0 --epochs 60",
+        f"train_rnn.py --preset best --max-shift 1 --max-slant 0 {UNBENT} --epochs 60",
         (0, 1, 2),
     ),
     Experiment("rows, LSTM", "lstm-50-notebook", "train_lstm.py", (0, 1, 2)),

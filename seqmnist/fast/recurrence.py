@@ -26,7 +26,6 @@ zeros and copied at every step of training. Without a gradient, neither exists.
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from typing import Callable, NamedTuple, Sequence
 
@@ -387,9 +386,9 @@ class Streamed(Recurrence):
         d_initial, (*sums, d_inputs) = self._backward(
             d_outputs, d_state, [*sums, d_inputs], step
         )
-        of_weights, gates = [], iter(sums)
-        for num in num_gates:
-            of_gates = tf.concat(list(itertools.islice(gates, num)), 1)
+        of_weights = []
+        for gates in tf.nest.pack_sequence_as([[0] * n for n in num_gates], sums):
+            of_gates = tf.concat(gates, 1)
             of_weights += [of_gates[:-1], of_gates[-1]]
         d_inputs = layout.unpack_sequence(d_inputs.stack())
         return Gradients(d_inputs, d_initial, of_weights)
